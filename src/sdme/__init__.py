@@ -1,0 +1,1 @@
+"""Sparse-to-dense registration of images from different sensors."""

@@ -1,0 +1,60 @@
+"""Settings of every stage, frozen, with the paper's values as defaults; unknown keys are errors."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSettings(Settings):
+    """The two-task network (paper, section 3.1); the defaults are the preset ``paper``."""
+
+    descriptor_channels: int = 128
+    agents: int = Field(default=32, description="number of learned agents")
+    agent_heads: int = 8
+    use_agents: bool = Field(default=True, description="False drops the agent block (ablation)")
+
+
+class KeypointSettings(Settings):
+    """Choice of keypoints on the repeatability map."""
+
+    top_k: int = Field(default=1000, ge=4, description="at most this many keypoints an image")
+    radius: int = Field(default=1, ge=1, description="a keypoint is the maximum of this window, px")
+    border: int = Field(default=2, ge=0, description="no keypoint nearer to the border than this, px")
+
+
+class EstimateSettings(Settings):
+    """Robust fit of a homography to matches (MAGSAC)."""
+
+    threshold: float = Field(default=1.0, gt=0, description="inlier threshold in network pixels")
+    confidence: float = Field(default=0.999, gt=0, lt=1)
+    iterations: int = Field(default=10_000, ge=1)
+    min_matches: int = Field(default=8, ge=4, description="fewer matches: the stage says so")
+    min_inliers: int = Field(default=6, ge=4, description="fewer inliers: the stage says so")
+
+
+class RefineSettings(Settings):
+    """Inverse-compositional Lucas-Kanade."""
+
+    iterations: int = Field(default=15, ge=0)
+    tolerance: float = Field(
+        default=1e-3, gt=0, description="a pair stops when no corner moves by more, px"
+    )
+    damping: float = Field(default=1e-6, ge=0, description="Levenberg damping, share of diagonal")
+
+
+class RegisterSettings(Settings):
+    """The whole pipeline."""
+
+    stages: Literal["sparse", "dense", "sparse-to-dense"] = "sparse-to-dense"
+    max_side: int = Field(
+        default=640, ge=32, description="images are shrunk to this longer side for the network"
+    )
+    keypoints: KeypointSettings = KeypointSettings()
+    estimate: EstimateSettings = EstimateSettings()
+    refine: RefineSettings = RefineSettings()

@@ -1,0 +1,237 @@
+"""The transform between two images as a value, with one documented file format."""
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import cv2
+import numpy as np
+
+from sdme.errors import InputError
+
+Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
+Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FORMAT, VERSION = "sdme-transform", 1
+
+_FLAGS = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+_MAX_BANDS_A_CALL = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """Map from fixed to moving pixels of the original images.
+
+    Convention: points are ``(x, y)``, pixel centres at integers, origin at the top-left pixel.
+    ``matrix`` is 3x3 float64 with ``matrix[2, 2] = 1``; sizes are ``(width, height)`` in pixels;
+    ``kind`` is the smallest family the matrix is declared to belong to, and is checked.
+
+    Raises:
+        InputError: the matrix is not 3x3, not finite, not invertible or not of its kind; a size
+            is not positive.
+    """
+
+    matrix: np.ndarray
+    fixed_size: tuple[int, int]
+    moving_size: tuple[int, int]
+    kind: Kind = "homography"
+
+    def __post_init__(self) -> None:
+        matrix = _checked_matrix(self.matrix)
+        if self.kind not in KINDS:
+            raise InputError(f"transform kind {self.kind!r} is unknown; use one of {list(KINDS)}")
+        if not _is_of_kind(matrix, self.kind):
+            raise InputError(f"the matrix {matrix.tolist()} is no {self.kind}; name a wider kind")
+        object.__setattr__(self, "matrix", matrix)
+        for name in ("fixed_size", "moving_size"):
+            object.__setattr__(self, name, _checked_size(name, getattr(self, name)))
+
+    @property
+    def inverse(self) -> Self:
+        """The map from moving to fixed pixels."""
+        matrix = np.linalg.inv(self.matrix)
+        return type(self)(matrix / matrix[2, 2], self.moving_size, self.fixed_size, self.kind)
+
+    def __matmul__(self, first: "Transform") -> "Transform":
+        """Composition: ``(second @ first).apply(p)`` is ``second.apply(first.apply(p))``."""
+        if not isinstance(first, Transform):
+            return NotImplemented
+        matrix = self.matrix @ first.matrix
+        kind = max(self.kind, first.kind, key=KINDS.index)
+        return Transform(matrix / matrix[2, 2], first.fixed_size, self.moving_size, kind)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transform) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.matrix.tobytes(), self.fixed_size, self.moving_size, self.kind))
+
+    def apply(self, points: Any) -> np.ndarray:
+        """Moving pixels of fixed pixels; ``points`` is ``(..., 2)``.
+
+        Points beyond the horizon of a perspective transform have no image and become NaN.
+        """
+        points = np.asarray(points, dtype=np.float64)
+        if points.shape[-1:] != (2,):
+            raise InputError(f"points have shape {points.shape}; give (..., 2) as x, y")
+        mapped = points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        depth = np.where(mapped[..., 2:] > 0, mapped[..., 2:], np.nan)
+        return mapped[..., :2] / depth
+
+    def warp(
+        self,
+        image: np.ndarray,
+        like: np.ndarray | None = None,
+        interpolation: Interpolation = "bilinear",
+        fill: float = 0,
+    ) -> np.ndarray:
+        """Lay a moving image (or another band of it) on the fixed image's grid.
+
+        ``image`` is ``(h, w)`` or ``(h, w, bands)`` of the moving image's size. Its dtype is kept.
+        The grid is ``fixed_size``, or the size of ``like``. Fixed pixels that fall outside the
+        image get ``fill``.
+        """
+        image = np.asarray(image)
+        if image.shape[1::-1] != self.moving_size:
+            raise InputError(
+                f"the image is {image.shape[1]}x{image.shape[0]} px but the transform was made for "
+                f"a moving image of {self.moving_size[0]}x{self.moving_size[1]}; give that image "
+                "or a band of the same grid"
+            )
+        size = self.fixed_size if like is None else (like.shape[1], like.shape[0])
+        return warp_array(image, self.matrix, size, interpolation, fill)
+
+    def corner_error(self, truth: "Transform") -> float:
+        """Mean distance of the fixed image's corners under both maps, in moving pixels (ACE)."""
+        width, height = self.fixed_size
+        square = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
+        gap = np.linalg.norm(self.apply(square) - truth.apply(square), axis=-1).mean()
+        return float(gap) if np.isfinite(gap) else math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of a transform file."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "kind": self.kind,
+            "moving_from_fixed": self.matrix.tolist(),
+            "fixed_size": list(self.fixed_size),
+            "moving_size": list(self.moving_size),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any, name: str = "the transform") -> "Transform":
+        """Read what :meth:`to_dict` gave; ``name`` is used in error messages."""
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise InputError(f'{name} is no transform file: it lacks "format": "{FORMAT}"')
+        if data.get("version") != VERSION:
+            raise InputError(
+                f"{name} has transform version {data.get('version')!r}; this program reads "
+                f"version {VERSION}: write the file again or update sdme"
+            )
+        missing = [k for k in ("kind", "moving_from_fixed", "fixed_size", "moving_size")
+                   if k not in data]  # fmt: skip
+        if missing:
+            raise InputError(f"{name} lacks {', '.join(missing)}; write the file again")
+        try:
+            return cls(
+                data["moving_from_fixed"], data["fixed_size"], data["moving_size"], data["kind"]
+            )
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the transform as JSON; the file appears whole or not at all."""
+        from sdme.io.files import write_text
+
+        write_text(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Transform":
+        """Read a transform file.
+
+        Raises:
+            InputError: the file is missing, no transform, of another version, or its matrix
+                cannot be used.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot read transform {path}: {error.strerror}") from None
+        except ValueError:
+            raise InputError(f"{path} is no transform file: it is not JSON") from None
+        return cls.from_dict(data, str(path))
+
+
+def warp_array(
+    image: np.ndarray,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    interpolation: Interpolation = "bilinear",
+    fill: float = 0,
+) -> np.ndarray:
+    """Inverse look-up of ``image`` through ``matrix`` onto a grid of ``size`` (width, height)."""
+    if interpolation not in _FLAGS:
+        raise InputError(f"interpolation {interpolation!r} is unknown; use one of {list(_FLAGS)}")
+    flags = _FLAGS[interpolation] | cv2.WARP_INVERSE_MAP
+
+    def warp_bands(bands: np.ndarray) -> np.ndarray:
+        return cv2.warpPerspective(
+            bands, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(fill,) * 4
+        )
+
+    if image.ndim == 2:
+        return warp_bands(image)
+    step = _MAX_BANDS_A_CALL
+    parts = [warp_bands(image[..., i : i + step]) for i in range(0, image.shape[2], step)]
+    return np.concatenate([p if p.ndim == 3 else p[..., None] for p in parts], axis=-1)
+
+
+def _checked_matrix(matrix: Any) -> np.ndarray:
+    try:
+        matrix = np.array(matrix, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("the matrix is not a table of numbers; give 3x3 numbers") from None
+    if matrix.shape != (3, 3):
+        raise InputError(f"the matrix has shape {matrix.shape}; give 3x3 numbers")
+    if not np.isfinite(matrix).all():
+        raise InputError("the matrix has entries that are not finite; give 3x3 finite numbers")
+    singular = np.linalg.svd(matrix / np.abs(matrix).max(initial=1e-300), compute_uv=False)
+    if matrix[2, 2] == 0 or singular[-1] < 1e-12 or np.linalg.det(matrix[:2, :2]) == 0:
+        raise InputError(f"the matrix {matrix.tolist()} cannot be inverted; give an invertible one")
+    matrix = matrix / matrix[2, 2]
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _checked_size(name: str, size: Any) -> tuple[int, int]:
+    try:
+        width, height = (int(v) for v in size)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {size!r}; give [width, height] in pixels") from None
+    if width < 1 or height < 1 or [width, height] != list(size):
+        raise InputError(f"{name} is {list(size)}; give whole, positive [width, height]")
+    return width, height
+
+
+def _is_of_kind(matrix: np.ndarray, kind: Kind) -> bool:
+    linear = matrix[:2, :2]
+    is_affine = np.abs(matrix[2, :2]).max() < 1e-12
+    gram = linear.T @ linear
+    scale = np.trace(gram) / 2
+    is_similarity = is_affine and np.allclose(gram, scale * np.eye(2), atol=1e-7 * scale)
+    return {
+        "homography": True,
+        "affine": is_affine,
+        "similarity": is_similarity and np.linalg.det(linear) > 0,
+        "euclidean": is_similarity and np.isclose(np.linalg.det(linear), 1, atol=1e-7),
+        "translation": is_affine and np.allclose(linear, np.eye(2), atol=1e-9),
+    }[kind]
