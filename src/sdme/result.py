@@ -56,7 +56,7 @@ class Registration:
     ``status`` is ``failed``. ``sparse`` and ``dense`` are the stages' own answers (``None`` where
     a stage did not run or gave none). ``residual_before`` and ``residual_after`` are the weighted
     mean squared differences of the structure maps around the refinement. ``timings`` are seconds
-    by stage.
+    by stage. The images are kept as they were given (own dtype and bands) for :meth:`save`.
     """
 
     status: Status
@@ -72,6 +72,8 @@ class Registration:
     residual_before: float | None = None
     residual_after: float | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    fixed_image: np.ndarray | None = field(default=None, repr=False)
+    moving_image: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def ok(self) -> bool:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from sdme.errors import InputError
+from sdme.files import write_text
 
 Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
 Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
@@ -150,9 +151,7 @@ class Transform:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the transform as JSON; the file appears whole or not at all."""
-        from sdme.io.files import write_text
-
-        write_text(Path(path), json.dumps(self.to_dict(), indent=2) + "\n")
+        write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Transform":
@@ -185,7 +184,12 @@ def warp_array(
 
     def warp_bands(bands: np.ndarray) -> np.ndarray:
         return cv2.warpPerspective(
-            bands, matrix, size, flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=(fill,) * 4
+            bands,
+            matrix,
+            size,
+            flags=flags,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(fill,) * 4,
         )
 
     if image.ndim == 2:
@@ -205,7 +209,7 @@ def _checked_matrix(matrix: Any) -> np.ndarray:
     if not np.isfinite(matrix).all():
         raise InputError("the matrix has entries that are not finite; give 3x3 finite numbers")
     singular = np.linalg.svd(matrix / np.abs(matrix).max(initial=1e-300), compute_uv=False)
-    if matrix[2, 2] == 0 or singular[-1] < 1e-12 or np.linalg.det(matrix[:2, :2]) == 0:
+    if matrix[2, 2] == 0 or singular[-1] < 1e-12:
         raise InputError(f"the matrix {matrix.tolist()} cannot be inverted; give an invertible one")
     matrix = matrix / matrix[2, 2]
     matrix.setflags(write=False)
