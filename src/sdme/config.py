@@ -26,7 +26,7 @@ class KeypointSettings(Settings):
     top_k: int = Field(default=1000, ge=4, description="at most this many keypoints an image")
     radius: int = Field(default=1, ge=1, description="a keypoint is the maximum of this window, px")
     border: int = Field(
-        default=2, ge=0, description="no keypoint nearer to the border than this, px"
+        default=2, ge=0, description="no keypoint closer to the border than this"
     )
 
 

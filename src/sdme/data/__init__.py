@@ -1,0 +1,1 @@
+"""Training data: packs of images, modality synthesis and batches made on the device."""
