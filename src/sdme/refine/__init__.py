@@ -1,0 +1,1 @@
+"""Dense refinement of a transform, whoever found it."""

@@ -1,0 +1,234 @@
+"""Batched inverse-compositional Lucas-Kanade on feature maps (METHOD: registration, refine).
+
+Minimises the weighted squared difference of two maps over homographies. The increment acts on the
+fixed image (Baker and Matthews, "Lucas-Kanade 20 Years On", 2004, section 3.2), so its Jacobian is
+computed once. Each row of that Jacobian is an image gradient times monomials of the coordinates::
+
+    J = gx [x y 1 0 0 0 -x^2 -xy] + gy [0 0 0 x y 1 -xy -y^2]
+
+hence the normal equations of every pair are linear in the moments ``sum f(x, y) x^i y^j`` of five
+weighted fields (gx^2, gx gy, gy^2, gx r, gy r), which two small matrix products give. Coordinates
+of the fixed image are centred and scaled to [-1, 1]; the 8x8 systems are solved in float64.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sdme.config import RefineSettings
+from sdme.geometry.homography import apply_homography, corners, invert, normalise
+from sdme.geometry.sampling import inside, pixel_grid, sample
+
+_MIN_SIDE = 4
+_MIN_OVERLAP = 0.5
+_DAMPING_STEP = 10.0
+_FIRST_RAISE = 1e-3
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Outcome of :func:`refine` for each pair of the batch.
+
+    ``matrix`` is the matrix to use: ``proposed`` where the refinement was ``accepted``, the initial
+    one elsewhere. Residuals are weighted mean squared differences over the overlap at the initial
+    and at the proposed matrix, infinite where nothing overlaps.
+    """
+
+    matrix: Float[Tensor, "b 3 3"]
+    residual_before: Float[Tensor, "b"]
+    residual_after: Float[Tensor, "b"]
+    iterations: Int[Tensor, "b"]
+    accepted: Bool[Tensor, "b"]
+    proposed: Float[Tensor, "b 3 3"]
+
+
+@torch.no_grad()
+def refine(
+    fixed_map: Float[Tensor, "b c h w"],
+    moving_map: Float[Tensor, "b c h2 w2"],
+    initial: Float[Tensor, "b 3 3"],
+    fixed_weight: Float[Tensor, "b 1 h w"] | None = None,
+    moving_weight: Float[Tensor, "b 1 h2 w2"] | None = None,
+    settings: RefineSettings | None = None,
+) -> Refinement:
+    """Improve homographies so that the moving map, warped, looks like the fixed map.
+
+    Convention: matrices map fixed to moving pixels, ``(x, y)``, pixel centres at integers. The
+    weight of a fixed pixel ``x`` is ``fixed_weight(x) * moving_weight(H x)``, zero outside the
+    moving image; a pixel of weight zero may hold anything, also NaN, and touches no result.
+
+    A step that raises the residual, halves the overlap or turns the image inside out is undone and
+    tried again with ten times the damping (Levenberg-Marquardt). A pair stops by itself when a
+    step moves no corner by ``settings.tolerance`` px. Where nothing overlaps, or the fixed map is
+    flat, there is nothing to refine: ``accepted`` is False and the initial matrix stands.
+    """
+    settings = settings or RefineSettings()
+    with torch.autocast(fixed_map.device.type, enabled=False):
+        problem = _Problem(fixed_map, moving_map, fixed_weight, moving_weight)
+        return _minimise(problem, initial, settings)
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """Gauss-Newton system at one matrix: residual, weight of the overlap, J'wJ and J'wr."""
+
+    residual: Float[Tensor, "b"]
+    overlap: Float[Tensor, "b"]
+    hessian: Float[Tensor, "b 8 8"]
+    gradient: Float[Tensor, "b 8"]
+
+    def where(self, mask: Bool[Tensor, "b"], other: "_Equations") -> "_Equations":
+        """These equations where ``mask``, the other ones elsewhere."""
+        return _Equations(
+            torch.where(mask, self.residual, other.residual),
+            torch.where(mask, self.overlap, other.overlap),
+            torch.where(mask[:, None, None], self.hessian, other.hessian),
+            torch.where(mask[:, None], self.gradient, other.gradient),
+        )
+
+
+class _Problem:
+    """What stays the same over the iterations: maps, weights, gradients, coordinates."""
+
+    def __init__(
+        self,
+        fixed_map: Tensor,
+        moving_map: Tensor,
+        fixed_weight: Tensor | None,
+        moving_weight: Tensor | None,
+    ) -> None:
+        self.height, self.width = fixed_map.shape[-2:]
+        if min(self.height, self.width) < _MIN_SIDE:
+            raise ValueError(f"maps of {self.width}x{self.height} px are too small to refine on")
+        fixed, self.weight = _masked(fixed_map.float(), fixed_weight)
+        moving, moving_weight = _masked(moving_map.float(), moving_weight)
+        self.moving = torch.cat([moving, moving_weight], dim=1)
+        self.values = fixed
+        half_height, half_width = (self.height - 1) / 2, (self.width - 1) / 2
+        gy, gx = torch.gradient(fixed, dim=(-2, -1))
+        self.gx, self.gy = gx * half_width, gy * half_height
+        products = [self.gx * self.gx, self.gx * self.gy, self.gy * self.gy]
+        self.tensor = torch.stack([p.sum(1) for p in products], dim=1)
+        to_unit = [[1 / half_width, 0, -1], [0, 1 / half_height, -1], [0, 0, 1]]
+        self.to_unit = torch.tensor(to_unit, dtype=torch.float64, device=fixed.device)
+        self.points = apply_homography(
+            self.to_unit.float(), pixel_grid(self.width, self.height, like=fixed)
+        )[None]
+        self.powers_x = _powers(self.width, fixed)
+        self.powers_y = _powers(self.height, fixed)
+        self.hessian_terms, self.gradient_terms = (
+            t.to(fixed.device) for t in _normal_equation_terms()
+        )
+
+    def equations(self, from_unit: Float[Tensor, "b 3 3"]) -> _Equations:
+        """The system at matrices that map scaled fixed coordinates to moving pixels."""
+        points = apply_homography(from_unit.float(), self.points)
+        looked_up = sample(self.moving, points, padding="border")
+        looked_up = looked_up.unflatten(2, (self.height, self.width))
+        mask = inside(points, self.moving.shape[-1], self.moving.shape[-2])
+        weight = self.weight * looked_up[:, -1:] * mask.view_as(self.weight)
+        difference = looked_up[:, :-1] - self.values
+        overlap = weight.sum((1, 2, 3))
+        squared = (weight * difference.square()).sum((1, 2, 3))
+        slopes = [(g * difference).sum(1, keepdim=True) for g in (self.gx, self.gy)]
+        fields = weight * torch.cat([self.tensor, *slopes], dim=1)
+        moments = (self.powers_y.T @ (fields @ self.powers_x)).double()
+        hessian = moments[:, :3].flatten(1) @ self.hessian_terms
+        gradient = moments[:, 3:, :3, :3].flatten(1) @ self.gradient_terms
+        residual = torch.where(overlap > 0, squared / overlap, torch.inf)
+        return _Equations(residual, overlap, hessian.unflatten(1, (8, 8)), gradient)
+
+
+def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> Refinement:
+    from_unit = initial.double() @ torch.linalg.inv(problem.to_unit)
+    square = 2 * corners(2, 2, like=from_unit) - 1
+    sign = torch.linalg.det(from_unit).sign()
+    first = here = problem.equations(from_unit)
+    usable = _is_sane(from_unit, square, sign) & first.residual.isfinite()
+    usable &= first.hessian.diagonal(dim1=-2, dim2=-1).amin(-1) > 0
+    active = usable.clone()
+    damping = torch.full_like(first.gradient[:, 0], settings.damping)
+    iterations = torch.zeros_like(active, dtype=torch.int64)
+    for _ in range(settings.iterations):
+        if not active.any():
+            break
+        trial = from_unit @ _increment(here, damping)
+        moved = apply_homography(trial, square) - apply_homography(from_unit, square)
+        there = problem.equations(trial)
+        better = active & _is_sane(trial, square, sign) & (there.residual <= here.residual)
+        better &= there.overlap >= _MIN_OVERLAP * first.overlap
+        from_unit = torch.where(better[:, None, None], trial, from_unit)
+        here = there.where(better, here)
+        raised = (damping * _DAMPING_STEP).clamp(min=_FIRST_RAISE)
+        damping = torch.where(better, damping / _DAMPING_STEP, raised)
+        iterations += active
+        active &= moved.norm(dim=-1).amax(-1) > settings.tolerance
+    proposed = normalise(from_unit @ problem.to_unit).to(initial.dtype)
+    return Refinement(
+        matrix=torch.where(usable[:, None, None], proposed, initial),
+        residual_before=first.residual,
+        residual_after=here.residual,
+        iterations=iterations,
+        accepted=usable,
+        proposed=proposed,
+    )
+
+
+def _increment(equations: _Equations, damping: Float[Tensor, "b"]) -> Float[Tensor, "b 3 3"]:
+    """Inverse of ``I + D`` for the damped Gauss-Newton step D in scaled fixed coordinates."""
+    diagonal = equations.hessian.diagonal(dim1=-2, dim2=-1)
+    damped = equations.hessian + torch.diag_embed(diagonal * damping[:, None])
+    factor = torch.linalg.cholesky_ex(damped).L
+    step = torch.cholesky_solve(equations.gradient[..., None], factor)[..., 0]
+    eye = torch.eye(3, dtype=step.dtype, device=step.device)
+    return invert(eye + F.pad(step, (0, 1)).unflatten(1, (3, 3)))
+
+
+def _is_sane(from_unit: Tensor, square: Tensor, sign: Tensor) -> Bool[Tensor, "b"]:
+    """Whether the whole fixed image lies before the horizon and keeps its handedness."""
+    depth = square @ from_unit[:, 2, :2, None] + from_unit[:, 2:, 2:]
+    kept = torch.linalg.det(from_unit).sign() == sign
+    return (depth > 0).all(-2).all(-1) & kept & from_unit.isfinite().all(-1).all(-1)
+
+
+def _masked(values: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Map without what has no weight, and the weight without the rim that such pixels touch.
+
+    A gradient and a bilinear look-up use direct neighbours, so neighbours of a pixel without
+    weight lose theirs too.
+    """
+    if weight is None:
+        return values, torch.ones_like(values[:, :1])
+    weight = weight.float()
+    empty = weight <= 0
+    rim = F.max_pool2d(empty.float(), 3, stride=1, padding=1) > 0
+    return values.masked_fill(empty, 0), weight.masked_fill(rim, 0)
+
+
+def _powers(size: int, like: Tensor) -> Float[Tensor, "size 5"]:
+    """Powers 0 to 4 of pixel positions scaled to [-1, 1]."""
+    positions = torch.linspace(-1, 1, size, dtype=torch.float64)
+    return (positions[:, None] ** torch.arange(5)).to(like)
+
+
+def _normal_equation_terms() -> tuple[Float[Tensor, "75 64"], Float[Tensor, "18 8"]]:
+    """Which moments (field, power of y, power of x) make up J'wJ and J'wr, and with which sign."""
+    along_x, along_y = torch.zeros(2, 8, 3, 3, dtype=torch.float64)
+    for row, offset in ((along_x, 0), (along_y, 3)):
+        row[offset, 0, 1] = row[offset + 1, 1, 0] = row[offset + 2, 0, 0] = 1
+    along_x[6, 0, 2] = along_x[7, 1, 1] = along_y[6, 1, 1] = along_y[7, 2, 0] = -1
+
+    def product(p: Tensor, q: Tensor) -> Tensor:
+        out = torch.zeros(8, 8, 5, 5, dtype=torch.float64)
+        for i in range(3):
+            for j in range(3):
+                out[:, :, i : i + 3, j : j + 3] += p[:, None, i, j, None, None] * q
+        return out
+
+    mixed = product(along_x, along_y) + product(along_y, along_x)
+    hessian = torch.stack([product(along_x, along_x), mixed, product(along_y, along_y)])
+    gradient = torch.stack([along_x, along_y])
+    return hessian.movedim((1, 2), (-2, -1)).reshape(75, 64), gradient.movedim(1, -1).reshape(18, 8)
