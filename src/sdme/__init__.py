@@ -1,1 +1,102 @@
-"""Sparse-to-dense registration of images from different sensors."""
+"""Sparse-to-dense registration of images from different sensors.
+
+    import sdme
+
+    result = sdme.register("thermal.tif", "visible.png")
+    result.save("out")
+
+``result.status`` says honestly whether it worked; ``result.transform`` maps fixed to moving pixels.
+
+Map of the modules, from the door to the core:
+
+- :mod:`sdme.cli`: the command ``sdme``, one file a command
+- :mod:`sdme.register`: the whole pipeline on one page
+- :mod:`sdme.result`: what it returns, and :meth:`Registration.save`
+- :mod:`sdme.verdict`: whether the answer can be trusted
+- :mod:`sdme.report`: pictures and the HTML page
+- :mod:`sdme.match`, :mod:`sdme.estimate`, :mod:`sdme.refine`: the stages
+- :mod:`sdme.model`: the network, its keypoints and the shipped weights
+- :mod:`sdme.io`: images and tables of points
+- :mod:`sdme.transform`, :mod:`sdme.geometry`: transforms as values, homography algebra
+- :mod:`sdme.losses`, :mod:`sdme.data`, :mod:`sdme.train`, :mod:`sdme.evaluate`: learning and
+  measuring
+- :mod:`sdme.config`, :mod:`sdme.errors`, :mod:`sdme.files`: settings, exceptions, whole files
+
+The names below are loaded on first use, so that ``import sdme`` is immediate.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sdme.config import RegisterSettings
+    from sdme.errors import InputError, SdmeError
+    from sdme.io.image import read_image, write_image
+    from sdme.model.weights import load_network
+    from sdme.model.weights import records as models
+    from sdme.register import register
+    from sdme.result import Matches, Reason, Registration, Status
+    from sdme.transform import Transform
+
+__version__ = "0.1.0"
+__all__ = [
+    "InputError",
+    "Matches",
+    "Reason",
+    "RegisterSettings",
+    "Registration",
+    "SdmeError",
+    "Status",
+    "Transform",
+    "load_network",
+    "models",
+    "read_image",
+    "register",
+    "write_image",
+]
+
+_HOMES = {
+    "InputError": "sdme.errors",
+    "Matches": "sdme.result",
+    "Reason": "sdme.result",
+    "RegisterSettings": "sdme.config",
+    "Registration": "sdme.result",
+    "SdmeError": "sdme.errors",
+    "Status": "sdme.result",
+    "Transform": "sdme.transform",
+    "load_network": "sdme.model.weights",
+    "models": "sdme.model.weights:records",
+    "read_image": "sdme.io.image",
+    "write_image": "sdme.io.image",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sdme' has no attribute {name!r}")
+    module, _, attribute = home.partition(":")
+    value = getattr(import_module(module), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps ``sdme.register`` the function: loading the module of that name would replace it."""
+
+    @property
+    def register(self) -> Any:
+        return import_module("sdme.register").register
+
+    @register.setter
+    def register(self, module: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package

@@ -4,6 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
+Stages = Literal["sparse", "dense", "sparse-to-dense"]
+
 
 class Settings(BaseModel):
     """Base of all settings: immutable, and a misspelt key is an error."""
@@ -53,7 +56,7 @@ class RefineSettings(Settings):
 class RegisterSettings(Settings):
     """The whole pipeline."""
 
-    stages: Literal["sparse", "dense", "sparse-to-dense"] = "sparse-to-dense"
+    stages: Stages = "sparse-to-dense"
     max_side: int = Field(
         default=640, ge=32, description="images are shrunk to this longer side for the network"
     )

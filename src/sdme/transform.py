@@ -10,11 +10,11 @@ from typing import Any, Literal, Self, get_args
 import cv2
 import numpy as np
 
+from sdme.config import Interpolation
 from sdme.errors import InputError
 from sdme.files import write_text
 
 Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
-Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 FORMAT, VERSION = "sdme-transform", 1
 
@@ -25,6 +25,7 @@ _FLAGS = {
     "lanczos": cv2.INTER_LANCZOS4,
 }
 _MAX_BANDS_A_CALL = 4
+_WARPABLE = ("uint8", "uint16", "int16", "float32", "float64")
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +178,16 @@ def warp_array(
     interpolation: Interpolation = "bilinear",
     fill: float = 0,
 ) -> np.ndarray:
-    """Inverse look-up of ``image`` through ``matrix`` onto a grid of ``size`` (width, height)."""
+    """Inverse look-up of ``image`` through ``matrix`` onto a grid of ``size`` (width, height).
+
+    Every boolean, integer and floating dtype is kept. Grid points outside the image, or beyond
+    the horizon of a perspective ``matrix``, get ``fill``.
+    """
     if interpolation not in _FLAGS:
         raise InputError(f"interpolation {interpolation!r} is unknown; use one of {list(_FLAGS)}")
+    if image.dtype.name not in _WARPABLE:  # OpenCV refuses these, or narrows them silently
+        wide = image.astype(np.float64)
+        return _as_dtype(warp_array(wide, matrix, size, interpolation, fill), image.dtype)
     flags = _FLAGS[interpolation] | cv2.WARP_INVERSE_MAP
 
     def warp_bands(bands: np.ndarray) -> np.ndarray:
@@ -192,11 +200,33 @@ def warp_array(
             borderValue=(fill,) * 4,
         )
 
-    if image.ndim == 2:
-        return warp_bands(image)
     step = _MAX_BANDS_A_CALL
-    parts = [warp_bands(image[..., i : i + step]) for i in range(0, image.shape[2], step)]
-    return np.concatenate([p if p.ndim == 3 else p[..., None] for p in parts], axis=-1)
+    if image.ndim == 2:
+        out = warp_bands(image)
+    else:
+        parts = [warp_bands(image[..., i : i + step]) for i in range(0, image.shape[2], step)]
+        out = np.concatenate([p if p.ndim == 3 else p[..., None] for p in parts], axis=-1)
+    out[_beyond_horizon(matrix, size)] = fill
+    return out
+
+
+def _beyond_horizon(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray | slice:
+    """Index of the grid points that a perspective matrix sends behind the camera."""
+    depth = np.arange(size[0]) * matrix[2, 0] + matrix[2, 2]
+    rows = np.arange(size[1]) * matrix[2, 1]
+    if depth.min() + rows.min() > 0:
+        return slice(0, 0)
+    return depth + rows[:, None] <= 0
+
+
+def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Round and clip where ``dtype`` cannot hold the values."""
+    if dtype.kind == "b":
+        return values >= 0.5
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    return values.astype(dtype)
 
 
 def _checked_matrix(matrix: Any) -> np.ndarray:

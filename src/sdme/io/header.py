@@ -1,0 +1,94 @@
+"""What an image file declares about itself, read before anything is decoded."""
+
+from typing import BinaryIO, Literal, NamedTuple
+
+Format = Literal["png", "jpeg", "webp", "bmp", "tiff"]
+
+_JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+class Size(NamedTuple):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+def file_format(file: BinaryIO) -> Format | None:
+    """Format by the first bytes of a file, whatever its name; ``None`` for all others."""
+    file.seek(0)
+    head = file.read(12)
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return "webp"
+    if head.startswith(b"BM"):
+        return "bmp"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    return None
+
+
+def declared_size(file: BinaryIO, kind: Format) -> Size | None:
+    """Size that a PNG, JPEG, WebP or BMP file declares; ``None`` when its header is broken."""
+    file.seek(0)
+    if kind == "jpeg":
+        return _jpeg_size(file)
+    head = file.read(32)
+    if kind == "webp":
+        return _webp_size(head)
+    if kind == "png" and len(head) >= 24 and head[12:16] == b"IHDR":
+        return Size(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
+    if kind == "bmp" and len(head) >= 26:
+        width = int.from_bytes(head[18:22], "little", signed=True)
+        height = int.from_bytes(head[22:26], "little", signed=True)
+        return Size(width, abs(height))  # a negative height means that rows run downwards
+    return None
+
+
+def _jpeg_size(file: BinaryIO) -> Size | None:
+    """Walk the segments up to the frame header (ITU-T T.81, B.2.2)."""
+    file.seek(2)
+    while byte := file.read(1):
+        if byte != b"\xff":
+            return None
+        while byte == b"\xff":
+            byte = file.read(1)
+        if not byte:
+            return None
+        marker = byte[0]
+        if marker in _JPEG_WITHOUT_LENGTH:
+            continue
+        length = int.from_bytes(file.read(2), "big")
+        if marker in _JPEG_FRAMES:
+            frame = file.read(5)
+            if len(frame) < 5:
+                return None
+            return Size(int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big"))
+        if length < 2 or marker in (0xD9, 0xDA):
+            return None
+        file.seek(length - 2, 1)
+    return None
+
+
+def _webp_size(head: bytes) -> Size | None:
+    """Size from the first chunk (RFC 9649, section 2)."""
+    chunk = head[12:16]
+    if len(head) < 30:
+        return None
+    if chunk == b"VP8X":
+        return Size(
+            1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+        )
+    if chunk == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return Size(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    if chunk == b"VP8 ":
+        width, height = head[26:28], head[28:30]
+        return Size(
+            int.from_bytes(width, "little") & 0x3FFF, int.from_bytes(height, "little") & 0x3FFF
+        )
+    return None
