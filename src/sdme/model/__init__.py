@@ -1,0 +1,1 @@
+"""The two-task network: shared encoder, matching and alignment branches, shipped weights."""

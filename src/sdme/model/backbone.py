@@ -1,0 +1,55 @@
+"""Full-resolution convolutions: a stride becomes a doubling of the dilation of all later layers.
+
+The layer table of the preset ``paper`` (R2D2's encoder, Revaud et al. 2019, split in two).
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+ENCODER_CHANNELS = 64
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int, dilation: int, *, norm: bool = True, relu: bool = True
+) -> list[nn.Module]:
+    """Convolution that keeps the grid; a 2-wide kernel samples at -dilation/2 and +dilation/2."""
+    padding = (kernel - 1) * dilation // 2
+    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, 1, padding, dilation)]
+    if norm:
+        layers.append(nn.BatchNorm2d(outputs, affine=False))
+    if relu:
+        layers.append(nn.ReLU(inplace=True))
+    return layers
+
+
+class Encoder(nn.Sequential):
+    """Layers that both tasks share: normalised RGB to 64 channels."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            *_convolution(3, 32, 3, 1),
+            *_convolution(32, 32, 3, 1),
+            *_convolution(32, 64, 3, 1),
+            *_convolution(64, ENCODER_CHANNELS, 3, 2),
+        )
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 64 h w"]:
+        """Encode an image that has ImageNet's mean and deviation removed."""
+        return super().forward(image)
+
+
+class Branch(nn.Sequential):
+    """Layers of one task: 64 shared channels to its own feature map."""
+
+    def __init__(self, channels: int = 128) -> None:
+        super().__init__(
+            *_convolution(ENCODER_CHANNELS, channels, 3, 2),
+            *_convolution(channels, channels, 3, 4),
+            *_convolution(channels, channels, 2, 4, relu=False),
+            *_convolution(channels, channels, 2, 8, relu=False),
+            *_convolution(channels, channels, 2, 16, norm=False, relu=False),
+        )
+
+    def forward(self, shared: Float[Tensor, "b 64 h w"]) -> Float[Tensor, "b c h w"]:
+        """Features of one task on the grid of the image."""
+        return super().forward(shared)
