@@ -43,6 +43,10 @@ def declared_size(file: BinaryIO, kind: Format) -> Size | None:
     if kind == "png" and len(head) >= 24 and head[12:16] == b"IHDR":
         return Size(int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
     if kind == "bmp" and len(head) >= 26:
+        if head[14:18] == b"\x0c\0\0\0":  # the oldest header, with 16-bit sides
+            return Size(
+                int.from_bytes(head[18:20], "little"), int.from_bytes(head[20:22], "little")
+            )
         width = int.from_bytes(head[18:22], "little", signed=True)
         height = int.from_bytes(head[22:26], "little", signed=True)
         return Size(width, abs(height))  # a negative height means that rows run downwards
