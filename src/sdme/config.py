@@ -28,9 +28,7 @@ class KeypointSettings(Settings):
 
     top_k: int = Field(default=1000, ge=4, description="at most this many keypoints an image")
     radius: int = Field(default=1, ge=1, description="a keypoint is the maximum of this window, px")
-    border: int = Field(
-        default=2, ge=0, description="no keypoint closer to the border than this"
-    )
+    border: int = Field(default=2, ge=0, description="no keypoint closer to the border than this")
 
 
 class EstimateSettings(Settings):
@@ -63,3 +61,24 @@ class RegisterSettings(Settings):
     keypoints: KeypointSettings = KeypointSettings()
     estimate: EstimateSettings = EstimateSettings()
     refine: RefineSettings = RefineSettings()
+
+
+class DataSettings(Settings):
+    """Training pairs cut from packs, in the sizes of the paper's protocol."""
+
+    fixed_side: int = Field(default=128, ge=32, description="side of the fixed crops, px")
+    moving_side: int = Field(default=192, ge=32, description="side of the moving crops, px")
+    max_shift: float = Field(default=32, ge=0, description="largest shift of a corner in x and y")
+    shift_power: float = Field(
+        default=0.4, ge=0, description="a pair's shifts are scaled by u ** power, u in [0, 1]"
+    )
+    stored_side: int = Field(default=320, ge=32, description="side of the stored squares, px")
+    smallest_scale: float = Field(default=0.6, gt=0, description="stored px a crop px, at least")
+    rotation: float = Field(default=10, ge=0, description="crops are turned by up to this, degrees")
+    pair_share: float = Field(default=0.6, ge=0, le=1, description="share of real pairs in a batch")
+    photo_synthesis: float = Field(
+        default=0.8, ge=0, le=1, description="share of photos of which one side is re-rendered"
+    )
+    pair_synthesis: float = Field(
+        default=0.15, ge=0, le=1, description="the same for every other image"
+    )

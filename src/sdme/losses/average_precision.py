@@ -1,0 +1,108 @@
+"""Pixel-wise average precision of descriptors.
+
+R2D2 (Revaud et al. 2019) with the soft histogram of He et al. 2018, "Local descriptors optimized
+for average precision".
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sdme.geometry.homography import apply_homography
+from sdme.geometry.sampling import inside
+
+BORDER, STEP = 16, 8
+POSITIVE_RADIUS, NEGATIVE_RADII = 3, (5, 7)
+BINS = 20
+
+
+def disc(inner: float, outer: float, like: Tensor) -> Float[Tensor, "n 2"]:
+    """Whole-pixel offsets whose distance from the origin is in [inner, outer]."""
+    reach = int(outer)
+    line = torch.arange(-reach, reach + 1)
+    offsets = torch.cartesian_prod(line, line)
+    distance = offsets.square().sum(-1)
+    return offsets[(distance >= inner**2) & (distance <= outer**2)].to(like)
+
+
+def soft_average_precision(
+    positive: Float[Tensor, " n"],
+    others: Float[Tensor, "n m"],
+    valid: Bool[Tensor, "n m"],
+    bins: int = BINS,
+) -> Float[Tensor, " n"]:
+    """Average precision of one positive score among valid others, by a soft histogram on [0, 1].
+
+    A score falls into two neighbouring bins by triangular weights; scores under 0 fall into the
+    last bin. Summed from the best bin down, a triangular weight becomes a clamped ramp.
+    """
+    ramps, counts = [], []
+    for index in range(bins):
+        last = index == bins - 1
+        rise = index + 1 - (bins - 1)  # 1 at the centre of the bin, 1 - index / (bins - 1)
+        ramps.append(
+            torch.ones_like(positive) if last else (positive * (bins - 1) + rise).clamp(0, 1)
+        )
+        ramp = valid.float() if last else (others * (bins - 1) + rise).clamp(0, 1) * valid
+        counts.append(ramp.sum(1))
+    below = torch.stack(ramps, dim=1)
+    share = torch.diff(below, dim=1, prepend=torch.zeros_like(below[:, :1]))
+    precision = below / (below + torch.stack(counts, dim=1)).clamp(min=1e-12)
+    return (share * precision).sum(1)
+
+
+def average_precision_loss(
+    descriptors0: Float[Tensor, "b c h w"],
+    descriptors1: Float[Tensor, "b c h2 w2"],
+    H: Float[Tensor, "b 3 3"],
+) -> Float[Tensor, ""]:
+    """1 - AP of fixed pixels spread over the image, averaged over those that the moving image sees.
+
+    The positive is the best score within 3 px of the truth; negatives lie 5 to 7 px away, and on
+    a grid over the whole batch, those within 5 px of the truth left out.
+    """
+    batch = len(H)
+    height1, width1 = descriptors1.shape[-2:]
+    queries = _spread(descriptors0, BORDER)
+    truth = apply_homography(H, queries)
+    seen = inside(truth, width1, height1)
+    query = _look_up(descriptors0, queries)
+
+    def scores_near(offsets: Tensor) -> tuple[Tensor, Tensor]:
+        places = truth.round()[:, :, None] + offsets
+        found = _look_up(descriptors1, places.flatten(1, 2)).unflatten(1, places.shape[1:3])
+        return (query[:, :, None] * found).sum(-1), inside(places, width1, height1)
+
+    near, near_valid = scores_near(disc(0, POSITIVE_RADIUS, truth))
+    positive = near.masked_fill(~near_valid, -1).amax(-1)
+    ring, ring_valid = scores_near(disc(*NEGATIVE_RADII, truth))
+    places = _spread(descriptors1, 0)
+    distractors = _look_up(descriptors1, places).flatten(0, 1)
+    far = query.flatten(0, 1) @ distractors.T
+    gap = (truth[:, :, None] - places[:, None]).square().sum(-1) > NEGATIVE_RADII[0] ** 2
+    same = torch.eye(batch, dtype=torch.bool, device=H.device)[:, None, :, None]
+    far_valid = (~same | gap[:, :, None]).flatten(2).flatten(0, 1)
+    others = torch.cat([ring.flatten(0, 1), far], dim=1)
+    valid = torch.cat([ring_valid.flatten(0, 1), far_valid], dim=1)
+    precision = soft_average_precision(positive.flatten(), others, valid)
+    weight = seen.flatten().to(precision.dtype)
+    return 1 - (precision * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _spread(image: Tensor, border: int) -> Float[Tensor, "b n 2"]:
+    """One random whole pixel in each 8x8 cell of each image, ``border`` px from its edge."""
+    batch, _, height, width = image.shape
+    rows, columns = (height - 2 * border) // STEP, (width - 2 * border) // STEP
+    cells = torch.cartesian_prod(
+        torch.arange(rows, device=image.device), torch.arange(columns, device=image.device)
+    ).flip(-1)
+    jitter = torch.randint(0, STEP, (batch, rows * columns, 2), device=image.device)
+    return (cells * STEP + jitter + border).float()
+
+
+def _look_up(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> Tensor:
+    """Features (b, n, c) at whole-pixel points; points outside are moved to the border."""
+    height, width = image.shape[-2:]
+    x, y = points[..., 0].long().clamp(0, width - 1), points[..., 1].long().clamp(0, height - 1)
+    index = (y * width + x)[..., None].expand(-1, -1, image.shape[1])
+    return image.flatten(2).mT.gather(1, index)
