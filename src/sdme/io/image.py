@@ -21,8 +21,8 @@ from sdme.io.decode import decode, too_large
 MIN_SIDE = 32
 _STRETCH_PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLE = 1_000_000
-_TIFF, _OPENCV = (".tif", ".tiff"), (".png", ".jpg", ".jpeg")
-_SUFFIXES = (*_OPENCV[:1], *_TIFF, *_OPENCV[1:])
+_TIFF = (".tif", ".tiff")
+_SUFFIXES = (".png", *_TIFF, ".jpg", ".jpeg")
 
 
 def read_image(source: str | os.PathLike[str] | np.ndarray, name: str = "image") -> np.ndarray:
@@ -69,7 +69,7 @@ def read_layer(source: str | os.PathLike[str] | np.ndarray, name: str = "image")
 def valid_mask(image: np.ndarray) -> Bool[np.ndarray, "h w"]:
     """Which pixels carry data: finite in every colour band and, with RGBA, not transparent."""
     if image.dtype.kind == "f":
-        return np.isfinite(image[..., _colour_bands(image)]).all(axis=-1)
+        return np.asarray(np.isfinite(image[..., _colour_bands(image)]).all(axis=-1))
     if has_alpha(image):
         return image[..., 3] > 0
     return np.ones(image.shape[:2], dtype=bool)
@@ -127,22 +127,24 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix in _TIFF:
-        with replacing(path) as temporary:
-            _write_tiff(temporary, image)
-        return
-    if suffix not in _OPENCV:
+    if suffix not in _SUFFIXES:
         raise InputError(f"cannot write {path}: end the name in {', '.join(_SUFFIXES)}")
-    fits = _fits_png(image) and (suffix == ".png" or _fits_jpeg(image))
-    if not fits:
+    if not (suffix in _TIFF or (_fits_png if suffix == ".png" else _fits_jpeg)(image)):
         bands = 1 if image.ndim == 2 else image.shape[2]
         raise InputError(
             f"cannot write {path}: {suffix[1:].upper()} cannot hold {bands} band(s) of "
             f"{image.dtype}; end the name in .tif"
         )
-    data = encode_image(suffix, image)
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        store_image(temporary, image)
+
+
+def store_image(path: Path, image: np.ndarray) -> None:
+    """Write an image that its format can hold, straight to ``path``."""
+    if path.suffix.lower() in _TIFF:
+        _write_tiff(path, image)
+    else:
+        path.write_bytes(encode_image(path.suffix.lower(), image))
 
 
 def encode_image(suffix: str, image: np.ndarray, quality: int = 95) -> bytes:
@@ -168,7 +170,6 @@ def _write_tiff(path: Path, image: np.ndarray) -> None:
         image = image.astype(np.uint8)  # one-bit TIFFs have one band
     bands = 1 if image.ndim == 2 else image.shape[2]
     is_colour = bands in (3, 4) and image.dtype in (np.uint8, np.uint16)
-    extra = {"extrasamples": ["unassalpha"]} if is_colour and bands == 4 else {}
     tifffile.imwrite(
         path,
         image,
@@ -176,7 +177,7 @@ def _write_tiff(path: Path, image: np.ndarray) -> None:
         planarconfig="contig" if bands > 1 else None,
         compression="zlib",
         metadata=None,
-        **extra,
+        extrasamples=["unassalpha"] if is_colour and bands == 4 else None,
     )
 
 
