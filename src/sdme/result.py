@@ -1,10 +1,18 @@
 """What a registration returns."""
 
 import enum
+import math
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from sdme.config import Interpolation
+from sdme.errors import InputError
+from sdme.io.image import no_data_value
+from sdme.report.output import SavedFiles, save_registration
 from sdme.transform import Transform
 
 
@@ -56,7 +64,8 @@ class Registration:
     ``status`` is ``failed``. ``sparse`` and ``dense`` are the stages' own answers (``None`` where
     a stage did not run or gave none). ``residual_before`` and ``residual_after`` are the weighted
     mean squared differences of the structure maps around the refinement. ``timings`` are seconds
-    by stage. The images are kept as they were given (own dtype and bands) for :meth:`save`.
+    by stage. The images are kept as they were given (own dtype and bands) for :meth:`save`, and
+    their names are the paths they came from, empty for arrays.
     """
 
     status: Status
@@ -74,8 +83,72 @@ class Registration:
     timings: dict[str, float] = field(default_factory=dict)
     fixed_image: np.ndarray | None = field(default=None, repr=False)
     moving_image: np.ndarray | None = field(default=None, repr=False)
+    fixed_name: str = ""
+    moving_name: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether there is a transform that may be used."""
         return self.status is not Status.FAILED
+
+    @property
+    def aligned(self) -> np.ndarray | None:
+        """The moving image on the fixed grid, bilinear; ``None`` when the registration failed."""
+        return None if self.transform is None else self.align()
+
+    def align(self, interpolation: Interpolation = "bilinear") -> np.ndarray:
+        """The moving image on the fixed grid in its own dtype and bands.
+
+        Where it does not reach there is NaN in floating images and 0 in others, which is
+        transparent in RGBA.
+
+        Raises:
+            InputError: the registration failed, or does not hold its images.
+        """
+        if self.transform is None:
+            raise InputError(f"there is no aligned image: {self.message}")
+        if self.moving_image is None:
+            raise InputError("this registration does not hold its images; register them again")
+        fill = no_data_value(self.moving_image)
+        return self.transform.warp(self.moving_image, interpolation=interpolation, fill=fill)
+
+    def save(
+        self, folder: str | os.PathLike[str], interpolation: Interpolation = "bilinear"
+    ) -> SavedFiles:
+        """Write everything into ``folder``, which is created if need be.
+
+        ``transform.json``; ``aligned.png``, or ``aligned.tif`` where the moving image was a TIFF
+        or PNG cannot hold it; ``checkerboard.png``, ``overlay.png``, ``matches.png``;
+        ``report.html``, one file for a person; ``result.json``, the content of :meth:`to_dict`.
+        A failed registration leaves only matches, report and result. Files of these names from an
+        earlier run go, all others stay. The files appear together or not at all.
+
+        Raises:
+            InputError: the folder cannot be written to, the disk is full, or the images are not
+                held.
+        """
+        return save_registration(self, Path(folder), interpolation)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but images and matches as plain values, ready for JSON."""
+        return {
+            "status": self.status.value,
+            "reason": self.reason.value,
+            "message": self.message,
+            "transform": None if self.transform is None else self.transform.to_dict(),
+            "fixed": {"name": self.fixed_name, "size": list(self.fixed_size)},
+            "moving": {"name": self.moving_name, "size": list(self.moving_size)},
+            "matches": len(self.matches),
+            "inliers": int(np.count_nonzero(self.matches.inlier)),
+            "sparse": None if self.sparse is None else self.sparse.to_dict(),
+            "dense": None if self.dense is None else self.dense.to_dict(),
+            "residual_before": _finite(self.residual_before),
+            "residual_after": _finite(self.residual_after),
+            "model": self.model,
+            "timings": {name: round(seconds, 6) for name, seconds in self.timings.items()},
+        }
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON knows no NaN."""
+    return value if value is not None and math.isfinite(value) else None

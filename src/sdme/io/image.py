@@ -81,16 +81,19 @@ def has_alpha(image: np.ndarray) -> bool:
     return is_rgba and bool(image[..., 3].any())
 
 
-def to_network_input(image: np.ndarray) -> Float[np.ndarray, "h w 3"]:
+def to_network_input(
+    image: np.ndarray, valid: Bool[np.ndarray, "h w"] | None = None
+) -> Float[np.ndarray, "h w 3"]:
     """Float32 RGB in [0, 1] of an image of any dtype and number of bands.
 
     One or two bands: the first, three times. Three or more: the first three. 8-bit values are
     divided by 255; booleans are 0 and 1; all others are stretched so that the 0.5 and the 99.5
     percentile of the valid pixels (over all used bands together) become 0 and 1. Pixels without
-    data get the median of the band.
+    data get the median of the band. ``valid`` says which pixels carry data; the default is
+    :func:`valid_mask`.
     """
     bands = image[..., _colour_bands(image)]
-    valid = valid_mask(image)
+    valid = valid_mask(image) if valid is None else valid
     if image.dtype == np.uint8:
         values = bands.astype(np.float32) / np.float32(255)
     elif image.dtype.kind == "b":

@@ -1,0 +1,154 @@
+"""Pictures that show how well two images lie on each other.
+
+All pictures are 8-bit RGB arrays ``(h, w, 3)``, stretched to the full range of brightness for the
+eye. Pixels without data show the fixed image, dimmed.
+"""
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from sdme.io.image import to_network_input, valid_mask
+
+Picture = UInt8[np.ndarray, "h w 3"]
+Mask = Bool[np.ndarray, "h w"]
+
+_TILES = 10
+_DIM = 0.4
+_PANEL, _GAP = 780, 24
+_MAX_KEPT_LINES, _MAX_OTHER_LINES = 130, 70
+_MAX_ENLARGEMENT = 4
+_PAPER, _FAINT = (28, 28, 32), (255, 255, 255)
+_LOCAL_CONTRAST = 0.7
+_DARK, _STRONGEST_LIFT = 0.3, 0.5
+_SUBPIXEL_BITS = 4
+
+
+def to_picture(image: np.ndarray, max_side: int, valid: Mask | None = None) -> tuple[Picture, Mask]:
+    """Picture of an image of any dtype, shrunk to ``max_side``, and where it carries data.
+
+    ``valid`` limits the pixels that carry data, for instance to where a warped image lies.
+    """
+    valid = valid_mask(image) if valid is None else valid & valid_mask(image)
+    image = image[..., :3] if image.ndim == 3 else image
+    height, width = image.shape[:2]
+    scale = max_side / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        if image.dtype not in (np.uint8, np.uint16, np.float32):
+            image = image.astype(np.float32)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        valid = cv2.resize(valid.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        valid &= valid_mask(image)
+    if not valid.any():
+        return np.zeros((*image.shape[:2], 3), np.uint8), valid
+    values = to_network_input(image, valid)
+    low, high = np.percentile(values[valid], (0.5, 99.5))
+    values = np.clip((values - low) / max(high - low, 1e-3), 0, 1)
+    median = float(np.median(values[valid]))
+    if 0 < median < _DARK:  # lift the shadows, so that most of the picture can be seen
+        values **= max(np.log(_DARK) / np.log(median), _STRONGEST_LIFT)
+    return np.rint(values * 255).astype(np.uint8), valid
+
+
+def checkerboard(fixed: Picture, aligned: Picture, valid: Mask) -> Picture:
+    """Tiles of both images in turn: edges run on across tiles where the images fit."""
+    height, width = fixed.shape[:2]
+    tile = max(4, round(min(height, width) / _TILES))
+    y, x = np.ogrid[:height, :width]
+    is_fixed = (x // tile + y // tile) % 2 == 0
+    board = np.where(is_fixed[..., None], fixed, aligned)
+    return np.where(valid[..., None], board, _dimmed(fixed))
+
+
+def overlay(fixed: Picture, aligned: Picture, valid: Mask) -> Picture:
+    """Fixed image in green, aligned image in magenta: equal structure is grey.
+
+    Brightness is evened out locally, as different sensors rarely agree on it; a coloured double
+    edge is a misfit. Green and magenta can be told apart with all common kinds of colour
+    blindness.
+    """
+    green = _evened_grey(fixed, np.ones_like(valid))
+    magenta = _evened_grey(aligned, valid)
+    mixed = np.stack([magenta, green, magenta], axis=-1)
+    dimmed = np.repeat(_dimmed(green)[..., None], 3, axis=-1)
+    return np.where(valid[..., None], mixed, dimmed)
+
+
+def match_picture(
+    fixed: np.ndarray,
+    moving: np.ndarray,
+    fixed_points: Float[np.ndarray, "n 2"],
+    moving_points: Float[np.ndarray, "n 2"],
+    inlier: Bool[np.ndarray, " n"],
+) -> Picture:
+    """Both images side by side with lines between matches, at most 200 of them.
+
+    Images may be of any dtype; points are in their pixels. Kept matches are drawn in colour, the
+    others faintly below them.
+    """
+    (left, left_scale), (right, right_scale) = _panel(fixed), _panel(moving)
+    height = max(left.shape[0], right.shape[0])
+    offset = left.shape[1] + _GAP
+    canvas = np.full((height, offset + right.shape[1], 3), _PAPER, np.uint8)
+    canvas[: left.shape[0], : left.shape[1]] = left
+    canvas[: right.shape[0], offset:] = right
+    starts = (fixed_points + 0.5) * left_scale - 0.5
+    ends = (moving_points + 0.5) * right_scale - 0.5 + [offset, 0]
+    order = np.random.default_rng(0).permutation(len(starts))
+    kept = order[inlier[order]][:_MAX_KEPT_LINES]
+    others = order[~inlier[order]][:_MAX_OTHER_LINES]
+    faint = canvas.copy()
+    for i in others:
+        _line(faint, starts[i], ends[i], _FAINT)
+    canvas = cv2.addWeighted(canvas, 0.72, faint, 0.28, 0)
+    for i in kept:
+        _line(canvas, starts[i], ends[i], _colour(starts[i], left.shape))
+    return canvas
+
+
+def _panel(image: np.ndarray) -> tuple[Picture, Float[np.ndarray, "2"]]:
+    """Picture of an image that fits a panel, and the scale of x and y."""
+    picture, _ = to_picture(image, _PANEL)
+    height, width = picture.shape[:2]
+    enlargement = min(_PANEL / max(height, width), _MAX_ENLARGEMENT)
+    if enlargement > 1:
+        size = (round(width * enlargement), round(height * enlargement))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
+    scale = np.array(picture.shape[1::-1]) / np.array(image.shape[1::-1])
+    return picture, scale
+
+
+def _line(canvas: Picture, start: np.ndarray, end: np.ndarray, colour: tuple[int, ...]) -> None:
+    a, b = (tuple(int(v) for v in np.rint(p * 2**_SUBPIXEL_BITS)) for p in (start, end))
+    cv2.line(canvas, a, b, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for place in (a, b):
+        cv2.circle(canvas, place, 2 << _SUBPIXEL_BITS, colour, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _colour(point: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Hue by the place in the fixed image, so that crossing lines stand out."""
+    share = point[0] / shape[1] + point[1] / shape[0]
+    hue = np.array([[[int(share * 90) % 180, 200, 255]]], np.uint8)
+    return tuple(int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0])
+
+
+def _evened_grey(picture: Picture, valid: Mask) -> UInt8[np.ndarray, "h w"]:
+    """Grey picture with local mean and contrast made mostly equal over the valid pixels."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    sigma = max(2.0, min(grey.shape) / 30)
+    share = valid.astype(np.float32)
+
+    def local_mean(values: np.ndarray) -> np.ndarray:
+        blurred = cv2.GaussianBlur(values * share, (0, 0), sigma)
+        return blurred / np.maximum(cv2.GaussianBlur(share, (0, 0), sigma), 1e-3)
+
+    deviation = grey - local_mean(grey)
+    contrast = np.sqrt(local_mean(deviation**2)) + 0.02
+    local = 0.5 + deviation / (4 * contrast)
+    mixed = _LOCAL_CONTRAST * local + (1 - _LOCAL_CONTRAST) * grey
+    return np.clip(mixed * 255, 0, 255).astype(np.uint8)
+
+
+def _dimmed(values: np.ndarray) -> np.ndarray:
+    return (values * _DIM).astype(np.uint8)
