@@ -48,7 +48,12 @@ class RefineSettings(Settings):
     tolerance: float = Field(
         default=1e-3, gt=0, description="a pair stops when no corner moves by more, px"
     )
-    damping: float = Field(default=1e-6, ge=0, description="Levenberg damping, share of diagonal")
+    damping: float = Field(
+        default=1e-6, ge=0, description="first Levenberg damping, share of diagonal"
+    )
+    max_gain: float = Field(
+        default=8, ge=1, description="longest step over Gauss-Newton's; 1 is the paper's plain step"
+    )
 
 
 class RegisterSettings(Settings):
@@ -82,3 +87,45 @@ class DataSettings(Settings):
     pair_synthesis: float = Field(
         default=0.15, ge=0, le=1, description="the same for every other image"
     )
+
+
+class LossSettings(Settings):
+    """Weights of the matching losses, and how the tasks are balanced (paper, section 3.3)."""
+
+    average_precision: float = Field(default=1, ge=0)
+    repeatability: float = Field(default=5, ge=0)
+    peakiness: float = Field(default=1, ge=0)
+    guidance: float = Field(default=0.008, ge=0)
+    agents: float = Field(default=1, ge=0)
+    unit_weights: bool = Field(
+        default=False, description="alignment weights are scaled to a mean of 1 a pair"
+    )
+    weighted_alignment: bool = Field(
+        default=True, description="repeatability weights the alignment losses"
+    )
+    matching_share: float | None = Field(
+        default=None, ge=0, le=1, description="fixed share of the matching task; none: MGDA-UB"
+    )
+
+
+class TrainSettings(Settings):
+    """One training run; the defaults of the optimiser are the paper's."""
+
+    network: NetworkSettings = NetworkSettings()
+    data: DataSettings = DataSettings()
+    losses: LossSettings = LossSettings()
+    steps: int = Field(default=40_000, ge=1)
+    batch: int = Field(default=8, ge=1, description="pairs a step")
+    learning_rate: float = Field(default=1e-4, gt=0, description="peak; cosine down to zero")
+    warmup: int = Field(default=500, ge=0, description="steps of linear warm-up")
+    weight_decay: float = Field(default=5e-4, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of a task's gradient")
+    frozen_from: float = Field(
+        default=1.0, ge=0, le=1, description="batch statistics stand still from this share of steps"
+    )
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    compile: bool = Field(default=True, description="torch.compile on CUDA")
+    seed: int = 0
+    log_every: int = Field(default=200, ge=1, description="steps")
+    validate_every: int = Field(default=2000, ge=1, description="steps")
+    checkpoint_every: int = Field(default=2000, ge=1, description="steps")

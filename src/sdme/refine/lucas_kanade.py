@@ -38,10 +38,10 @@ class Refinement:
     """
 
     matrix: Float[Tensor, "b 3 3"]
-    residual_before: Float[Tensor, "b"]
-    residual_after: Float[Tensor, "b"]
-    iterations: Int[Tensor, "b"]
-    accepted: Bool[Tensor, "b"]
+    residual_before: Float[Tensor, " b"]
+    residual_after: Float[Tensor, " b"]
+    iterations: Int[Tensor, " b"]
+    accepted: Bool[Tensor, " b"]
     proposed: Float[Tensor, "b 3 3"]
 
 
@@ -61,7 +61,8 @@ def refine(
     moving image; a pixel of weight zero may hold anything, also NaN, and touches no result.
 
     A step that raises the residual, halves the overlap or turns the image inside out is undone and
-    tried again with ten times the damping (Levenberg-Marquardt). A pair stops by itself when a
+    tried again with ten times the damping (Levenberg-Marquardt); good steps are lengthened by up
+    to ``settings.max_gain`` as the change of the gradient suggests. A pair stops by itself when a
     step moves no corner by ``settings.tolerance`` px. Where nothing overlaps, or the fixed map is
     flat, there is nothing to refine: ``accepted`` is False and the initial matrix stands.
     """
@@ -75,12 +76,12 @@ def refine(
 class _Equations:
     """Gauss-Newton system at one matrix: residual, weight of the overlap, J'wJ and J'wr."""
 
-    residual: Float[Tensor, "b"]
-    overlap: Float[Tensor, "b"]
+    residual: Float[Tensor, " b"]
+    overlap: Float[Tensor, " b"]
     hessian: Float[Tensor, "b 8 8"]
     gradient: Float[Tensor, "b 8"]
 
-    def where(self, mask: Bool[Tensor, "b"], other: "_Equations") -> "_Equations":
+    def where(self, mask: Bool[Tensor, " b"], other: "_Equations") -> "_Equations":
         """These equations where ``mask``, the other ones elsewhere."""
         return _Equations(
             torch.where(mask, self.residual, other.residual),
@@ -143,23 +144,27 @@ class _Problem:
 
 
 def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> Refinement:
-    from_unit = initial.double() @ torch.linalg.inv(problem.to_unit)
+    from_unit = initial.double() @ invert(problem.to_unit)
     square = 2 * corners(2, 2, like=from_unit) - 1
-    sign = torch.linalg.det(from_unit).sign()
+    sign = _determinant(from_unit).sign()
     first = here = problem.equations(from_unit)
     usable = _is_sane(from_unit, square, sign) & first.residual.isfinite()
     usable &= first.hessian.diagonal(dim1=-2, dim2=-1).amin(-1) > 0
     active = usable.clone()
     damping = torch.full_like(first.gradient[:, 0], settings.damping)
+    gain = torch.ones_like(damping)
     iterations = torch.zeros_like(active, dtype=torch.int64)
     for _ in range(settings.iterations):
         if not active.any():
             break
-        trial = from_unit @ _increment(here, damping)
+        step = gain[:, None] * _gauss_newton_step(here, damping)
+        trial = from_unit @ _increment(step)
         moved = apply_homography(trial, square) - apply_homography(from_unit, square)
         there = problem.equations(trial)
         better = active & _is_sane(trial, square, sign) & (there.residual <= here.residual)
         better &= there.overlap >= _MIN_OVERLAP * first.overlap
+        secant = _secant_gain(gain, step, here, there, settings.max_gain)
+        gain = torch.where(better, secant, 1.0)
         from_unit = torch.where(better[:, None, None], trial, from_unit)
         here = there.where(better, here)
         raised = (damping * _DAMPING_STEP).clamp(min=_FIRST_RAISE)
@@ -177,21 +182,46 @@ def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> R
     )
 
 
-def _increment(equations: _Equations, damping: Float[Tensor, "b"]) -> Float[Tensor, "b 3 3"]:
-    """Inverse of ``I + D`` for the damped Gauss-Newton step D in scaled fixed coordinates."""
+def _gauss_newton_step(equations: _Equations, damping: Float[Tensor, " b"]) -> Float[Tensor, "b 8"]:
     diagonal = equations.hessian.diagonal(dim1=-2, dim2=-1)
     damped = equations.hessian + torch.diag_embed(diagonal * damping[:, None])
     factor = torch.linalg.cholesky_ex(damped).L
-    step = torch.cholesky_solve(equations.gradient[..., None], factor)[..., 0]
+    return torch.cholesky_solve(equations.gradient[..., None], factor)[..., 0]
+
+
+def _secant_gain(
+    gain: Tensor, step: Tensor, before: _Equations, after: _Equations, limit: float
+) -> Float[Tensor, " b"]:
+    """Factor by which the step should have been longer, from how the gradient changed over it.
+
+    What only one of the two maps shows (noise, another sensor's texture) adds to the Hessian but
+    not to the slope of the residual, which makes plain steps several times too short. Along a
+    step ``s = gain * inv(H) g`` the true curvature is ``s'(g_before - g_after) / s's``.
+    """
+    slope = before.gradient / before.overlap[:, None]
+    next_slope = after.gradient / after.overlap[:, None]
+    assumed = (step * slope).sum(-1)
+    seen = (step * (slope - next_slope)).sum(-1)
+    longer = torch.where(seen > 0, gain * assumed / seen, limit)
+    return longer.clamp(1, limit)
+
+
+def _increment(step: Float[Tensor, "b 8"]) -> Float[Tensor, "b 3 3"]:
+    """Inverse of ``I + D`` for a step D in scaled fixed coordinates."""
     eye = torch.eye(3, dtype=step.dtype, device=step.device)
     return invert(eye + F.pad(step, (0, 1)).unflatten(1, (3, 3)))
 
 
-def _is_sane(from_unit: Tensor, square: Tensor, sign: Tensor) -> Bool[Tensor, "b"]:
+def _is_sane(from_unit: Tensor, square: Tensor, sign: Tensor) -> Bool[Tensor, " b"]:
     """Whether the whole fixed image lies before the horizon and keeps its handedness."""
     depth = square @ from_unit[:, 2, :2, None] + from_unit[:, 2:, 2:]
-    kept = torch.linalg.det(from_unit).sign() == sign
+    kept = _determinant(from_unit).sign() == sign
     return (depth > 0).all(-2).all(-1) & kept & from_unit.isfinite().all(-1).all(-1)
+
+
+def _determinant(matrix: Float[Tensor, "b 3 3"]) -> Float[Tensor, " b"]:
+    first, second, third = matrix.unbind(-2)
+    return (first * torch.linalg.cross(second, third)).sum(-1)
 
 
 def _masked(values: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
