@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,11 @@ def evaluate(options: argparse.Namespace) -> None:
     protocol = PaperProtocol(seed=options.seed)
     began = time.time()
     cases = load_cases(options.packs, options.cases, protocol)
+    runs = {method: _run(method, cases, protocol, options) for method in methods}
     answers: list[Answer] = []
-    for method in methods:
-        found = _run(method, cases, protocol, options)
-        total = len(cases)
-        done = track(found, method, total, console=_CONSOLE, disable=not _CONSOLE.is_terminal)
-        answers += list(done)
+    for method, run in runs.items():
+        hidden = not _CONSOLE.is_terminal
+        answers += track(run, method, len(cases), console=_CONSOLE, disable=hidden)
     facts = _facts(options, protocol, cases, time.time() - began)
     report = f"# Evaluation\n\n{_sentence(facts)}\n\n{to_markdown(answers)}"
     out = Path(options.out)
@@ -64,7 +63,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def _run(
     method: str, cases: list[Case], protocol: PaperProtocol, options: argparse.Namespace
-) -> Any:
+) -> Iterator[Answer]:
+    """Answers of a method, computed as they are asked for; what can be wrong is found at once."""
     if method == OURS:
         return run_network(options.weights, cases, protocol, options.device, options.batch)
     return run_baseline(method, cases, protocol, options.workers)

@@ -51,6 +51,8 @@ def run_network(
 ) -> Iterator[Answer]:
     """Answers of every stage of the package's own method; ``weights`` is a name or a file.
 
+    The weights are loaded at once, the answers computed as they are asked for.
+
     Raises:
         InputError: the weights or the device cannot be had.
     """
@@ -59,7 +61,7 @@ def run_network(
 
     place = chosen_device(device)
     network = load_network(weights or DEFAULT_MODEL, place)
-    yield from _scored(evaluate_network(network, cases, place, batch), cases, protocol)
+    return _scored(evaluate_network(network, cases, place, batch), cases, protocol)
 
 
 def chosen_device(name: str) -> str:
