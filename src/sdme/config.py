@@ -56,6 +56,33 @@ class RefineSettings(Settings):
     )
 
 
+class VerdictSettings(Settings):
+    """What an answer must show to be believed. Pixels are those of the network's frames."""
+
+    inlier_base: float = Field(
+        default=8, ge=0, description="matches alone are believed with more inliers than"
+    )
+    inlier_share: float = Field(default=0.05, ge=0, le=1, description="base + share * matches")
+    sure_factor: float = Field(
+        default=2, ge=1, description="so many times the inliers needed make it aligned"
+    )
+    max_stretch: float = Field(
+        default=6, gt=1, description="largest scale change, either way, at any corner"
+    )
+    min_overlap: float = Field(
+        default=0.1, ge=0, le=1, description="least common share of the smaller image's area"
+    )
+    max_drift: float = Field(
+        default=4, gt=0, description="refinement may move the median inlier off its match so far"
+    )
+    min_agreement: float = Field(
+        default=0.3, ge=-1, le=1, description="least correlation of the maps without matches"
+    )
+    chance_margin: float = Field(
+        default=0.15, ge=0, description="by so much it must exceed that of mirrored maps"
+    )
+
+
 class RegisterSettings(Settings):
     """The whole pipeline."""
 
@@ -66,6 +93,7 @@ class RegisterSettings(Settings):
     keypoints: KeypointSettings = KeypointSettings()
     estimate: EstimateSettings = EstimateSettings()
     refine: RefineSettings = RefineSettings()
+    verdict: VerdictSettings = VerdictSettings()
 
 
 class DataSettings(Settings):
@@ -127,5 +155,6 @@ class TrainSettings(Settings):
     compile: bool = Field(default=True, description="torch.compile on CUDA")
     seed: int = 0
     log_every: int = Field(default=200, ge=1, description="steps")
+    validation_pairs: int = Field(default=256, ge=1, description="held-out crops")
     validate_every: int = Field(default=2000, ge=1, description="steps")
     checkpoint_every: int = Field(default=2000, ge=1, description="steps")
