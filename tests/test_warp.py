@@ -49,3 +49,12 @@ def test_beyond_the_horizon_is_fill():
     seen = np.isfinite(transform.apply(grid)[..., 0])
     assert (warped[~seen] == 5).all()
     assert (warped[seen] == 9).any()
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "cubic", "lanczos"])
+def test_fill_is_never_mixed_with_the_image(interpolation):
+    image = np.full((20, 20), 100.0)
+    shift = np.array([[1.0, 0, 10.3], [0, 1, -0.4], [0, 0, 1]])
+    warped = warp_array(image, shift, (20, 20), interpolation, fill=np.nan)
+    np.testing.assert_allclose(warped[:, :10], 100, atol=1e-9)  # x = 10.3 ... 19.3
+    assert np.isnan(warped[:, 10:]).all()

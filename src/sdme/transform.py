@@ -180,24 +180,20 @@ def warp_array(
 ) -> np.ndarray:
     """Inverse look-up of ``image`` through ``matrix`` onto a grid of ``size`` (width, height).
 
-    Every boolean, integer and floating dtype is kept. Grid points outside the image, or beyond
-    the horizon of a perspective ``matrix``, get ``fill``.
+    Every boolean, integer and floating dtype is kept. Grid points whose nearest pixel is outside
+    the image, or that lie beyond the horizon of a perspective ``matrix``, get ``fill``; it is never
+    mixed with the image's own values.
     """
     if interpolation not in _FLAGS:
         raise InputError(f"interpolation {interpolation!r} is unknown; use one of {list(_FLAGS)}")
     if image.dtype.name not in _WARPABLE:  # OpenCV refuses these, or narrows them silently
         wide = image.astype(np.float64)
         return _as_dtype(warp_array(wide, matrix, size, interpolation, fill), image.dtype)
-    flags = _FLAGS[interpolation] | cv2.WARP_INVERSE_MAP
 
     def warp_bands(bands: np.ndarray) -> np.ndarray:
+        flags = _FLAGS[interpolation] | cv2.WARP_INVERSE_MAP
         return cv2.warpPerspective(
-            bands,
-            matrix,
-            size,
-            flags=flags,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(fill,) * 4,
+            bands, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
 
     step = _MAX_BANDS_A_CALL
@@ -206,17 +202,19 @@ def warp_array(
     else:
         parts = [warp_bands(image[..., i : i + step]) for i in range(0, image.shape[2], step)]
         out = np.concatenate([p if p.ndim == 3 else p[..., None] for p in parts], axis=-1)
-    out[_beyond_horizon(matrix, size)] = fill
+    out[~_footprint(image.shape, matrix, size)] = fill
     return out
 
 
-def _beyond_horizon(matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray | slice:
-    """Index of the grid points that a perspective matrix sends behind the camera."""
+def _footprint(shape: tuple[int, ...], matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Grid points whose nearest pixel is in an image of ``shape``, before the horizon."""
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    lies = cv2.warpPerspective(np.ones(shape[:2], np.uint8), matrix, size, flags=flags) > 0
     depth = np.arange(size[0]) * matrix[2, 0] + matrix[2, 2]
     rows = np.arange(size[1]) * matrix[2, 1]
-    if depth.min() + rows.min() > 0:
-        return slice(0, 0)
-    return depth + rows[:, None] <= 0
+    if depth.min() + rows.min() <= 0:
+        lies &= depth + rows[:, None] > 0
+    return lies
 
 
 def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -112,10 +112,14 @@ def no_data_value(image: np.ndarray) -> float:
     return float("nan") if image.dtype.kind == "f" else 0.0
 
 
-def image_suffix(image: np.ndarray, wanted: str = ".png") -> str:
-    """``wanted`` where that format can hold the image unchanged, else ``.tif``."""
-    wanted = wanted.lower()
-    return wanted if wanted in _TIFF or (wanted == ".png" and _fits_png(image)) else ".tif"
+def image_suffix(image: np.ndarray, source_suffix: str = "") -> str:
+    """Suffix for an image that came from a file with ``source_suffix``.
+
+    A TIFF stays one; all else becomes ``.png`` where that can hold it unchanged, or ``.tif``.
+    """
+    if source_suffix.lower() in _TIFF:
+        return source_suffix.lower()
+    return ".png" if _fits_png(image) else ".tif"
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:

@@ -77,7 +77,7 @@ def _write_alignment(
     place: Path, transform: Transform, aligned: np.ndarray, moving_name: str
 ) -> dict[str, str]:
     """Write the transform and the full-size image; returns all names of a success by field."""
-    name = "aligned" + image_suffix(aligned, Path(moving_name).suffix or ".png")
+    name = "aligned" + image_suffix(aligned, Path(moving_name).suffix)
     text = json.dumps(transform.to_dict(), indent=2)
     (place / TRANSFORM).write_text(text + "\n", encoding="utf-8")
     store_image(place / name, aligned)

@@ -43,18 +43,18 @@ EXPLANATIONS = {
     "no_agreement": "The two stages, matched points and fine alignment, give different answers, "
     "so neither can be trusted blindly. Compare the images with the slider.",
 }
-_FEW_PIXELS = 500
+_FEW_PIXELS, _COARSE = 500, 200
 _SHOW_WIDTH = 1130
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture as a data URI, and how wide it is to be shown."""
+    """A picture as a data URI, how wide it is to be shown, and whether as bare pixels."""
 
     title: str
     uri: str
     show_width: int
-    is_small: bool
+    is_coarse: bool
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def embed(picture: Picture, title: str) -> Embedded:
     suffix, kind = (".png", "png") if is_small else (".jpg", "jpeg")
     text = base64.b64encode(encode_image(suffix, picture, quality=88)).decode("ascii")
     show = min(_SHOW_WIDTH, round(900 * width / height), width * (3 if is_small else 2))
-    return Embedded(title, f"data:image/{kind};base64,{text}", show, is_small)
+    is_coarse = max(height, width) <= _COARSE
+    return Embedded(title, f"data:image/{kind};base64,{text}", show, is_coarse)
 
 
 def shrunk(picture: Picture, max_side: int) -> Picture:
@@ -124,8 +125,9 @@ def _sentence(text: str) -> str:
 
 def _numbers(result: "Registration") -> list[Row]:
     kept, total = int(np.count_nonzero(result.matches.inlier)), len(result.matches)
+    verdict, reason = result.status.value, result.reason.value.replace("_", " ")
     rows = [
-        Row("Verdict", f"{result.status.value}, reason: {result.reason.value}"),
+        Row("Verdict", verdict if result.reason.value == "none" else f"{verdict}, {reason}"),
         Row("Matches kept", f"{kept} of {total}" + (f" ({kept / total:.0%})" if total else "")),
         Row("Fixed image", _size(result.fixed_size, result.fixed_image)),
         Row("Moving image", _size(result.moving_size, result.moving_image)),

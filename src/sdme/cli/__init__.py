@@ -1,0 +1,1 @@
+"""The command ``sdme``: one file a command. Heavy libraries are loaded only by what needs them."""

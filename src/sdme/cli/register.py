@@ -1,0 +1,117 @@
+"""``sdme register``: align two images and write everything into a folder."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from sdme.cli.output import JsonFlag, Output, QuietFlag
+from sdme.config import Interpolation, RegisterSettings, Stages
+
+if TYPE_CHECKING:
+    from sdme.report.output import SavedFiles
+    from sdme.result import Registration
+
+_DEFAULTS = RegisterSettings()
+_EXIT_FAILED = 3
+
+
+def register(
+    fixed: Path,
+    moving: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    model: str | None = None,
+    stages: Stages = _DEFAULTS.stages,
+    initial: Path | None = None,
+    device: str = "auto",
+    max_side: Annotated[int, Parameter(validator=Number(gte=32))] = _DEFAULTS.max_side,
+    interpolation: Interpolation = "bilinear",
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Align the moving image with the fixed one.
+
+    Example: `sdme register fixed.tif moving.png -o out`
+
+    The folder receives the transform, the moving image on the fixed image's grid (full size, own
+    bit depth), a checkerboard, an overlay, the matches, `report.html` for you and `result.json`
+    for your programs. Files of an earlier run in it are replaced, all others are left alone.
+
+    Exit code 0: aligned, or uncertain (with a warning). 3: could not be aligned; then there is a
+    report, but neither a transform nor an aligned image. 2: bad input, nothing is written.
+
+    Parameters
+    ----------
+    fixed
+        image whose pixel grid the result lies on (PNG, TIFF, JPEG, WebP, BMP)
+    moving
+        image that is warped onto it
+    output
+        folder for the results [default: FIXED_MOVING_sdme]
+    model
+        name of shipped weights (see `sdme models`) or a .safetensors file
+    stages
+        matched points, fine alignment from the initial guess, or both in turn
+    initial
+        transform file to start from, for images that only fine alignment brings together
+    device
+        auto, cpu, cuda, cuda:1, mps ...
+    max_side
+        images are shrunk to this longer side (px) for the network, never for the result
+    interpolation
+        how the aligned image is sampled
+    as_json
+        print one JSON object and nothing else
+    quiet
+        print nothing but errors
+    """
+    from sdme.io.folder import check_writable
+    from sdme.io.image import read_image
+    from sdme.transform import Transform
+
+    out = Output(as_json, quiet)
+    folder = output or Path(f"{fixed.stem}_{moving.stem}_sdme")
+    guess = None if initial is None else Transform.load(initial)
+    fixed_image = read_image(fixed, "fixed image")
+    moving_image = read_image(moving, "moving image")
+    check_writable(folder)
+    with out.progress() as progress:
+        progress("loading the network")
+        from sdme.model.weights import DEFAULT_MODEL
+        from sdme.register import register as run
+
+        result = run(
+            fixed_image,
+            moving_image,
+            model=model or DEFAULT_MODEL,
+            settings=RegisterSettings(stages=stages, max_side=max_side),
+            initial=guess,
+            device=device,
+            progress=progress,
+        )
+        result = replace(result, fixed_name=str(fixed), moving_name=str(moving))
+        progress("writing the results")
+        saved = result.save(folder, interpolation)
+    return _tell(result, saved, out)
+
+
+def _tell(result: "Registration", saved: "SavedFiles", out: Output) -> int:
+    """Print the outcome; returns the exit code."""
+    content = result.to_dict()
+    files = {name: path and str(path) for name, path in vars(saved).items()}
+    out.result(content | {"files": files})
+    summary = f"{content['inliers']} of {content['matches']} matches kept, model {result.model}" + (
+        f", {result.timings['total']:.2f} s" if "total" in result.timings else ""
+    )
+    if not result.ok:
+        out.error(f"could not align: {result.message} (see {saved.report})")
+        return _EXIT_FAILED
+    if result.status == "uncertain":
+        out.warning(f"uncertain: {result.message}; look at {saved.report}")
+    out.line(f"{result.status}: {summary}")
+    out.line(f"saved in {saved.folder}; open {saved.report}")
+    return 0

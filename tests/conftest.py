@@ -1,0 +1,47 @@
+"""A registration made by hand, so that its outcome is known without a network."""
+
+import numpy as np
+import pytest
+
+from sdme import Matches, Reason, Registration, Status, Transform
+
+MATRIX = np.array([[0.98, -0.05, 12.0], [0.04, 1.01, -6.0], [1e-5, 2e-5, 1.0]])
+
+
+def _pattern(height, width, seed):
+    """Smooth blobs, 8-bit."""
+    grid = np.random.default_rng(seed).random((height // 8 + 2, width // 8 + 2))
+    rows = np.repeat(np.repeat(grid, 8, axis=0), 8, axis=1)[:height, :width]
+    return (rows * 255).astype(np.uint8)
+
+
+@pytest.fixture
+def handmade():
+    """Build a registration of a 120x90 px fixed with a 130x100 px moving image."""
+
+    def build(status=Status.ALIGNED, moving=None, **changes):
+        fixed = np.stack([_pattern(90, 120, seed) for seed in range(3)], axis=-1)
+        moving = _pattern(100, 130, 9) if moving is None else moving
+        transform = Transform(MATRIX, (120, 90), moving.shape[1::-1])
+        points = np.random.default_rng(1).random((60, 2)) * (100, 70) + 5
+        inlier = np.arange(60) < (0 if status is Status.FAILED else 40)
+        return Registration(
+            **{
+                "status": status,
+                "reason": {"aligned": Reason.NONE, "uncertain": Reason.LOW_OVERLAP}.get(
+                    status.value, Reason.TOO_FEW_INLIERS
+                ),
+                "message": f"made by hand to be {status.value}",
+                "transform": None if status is Status.FAILED else transform,
+                "matches": Matches(points, transform.apply(points), np.ones(60), inlier),
+                "model": "handmade",
+                "fixed_size": (120, 90),
+                "moving_size": moving.shape[1::-1],
+                "timings": {"extract": 0.25, "match": 0.05, "total": 0.3},
+                "fixed_image": fixed,
+                "moving_image": moving,
+            }
+            | changes
+        )
+
+    return build
