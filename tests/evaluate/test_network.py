@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from sdme.data.packs import PackItem
+from sdme.evaluate.answers import OUR_STAGES
 from sdme.evaluate.metrics import corner_error
-from sdme.evaluate.network import STAGES, evaluate_network
+from sdme.evaluate.network import evaluate_network
 from sdme.evaluate.protocol import PaperProtocol, draw_case
 from sdme.model.network import Features
 
@@ -47,7 +48,7 @@ def test_convention_every_stage_finds_the_truth(network):
     outcomes = list(evaluate_network(network, cases))
     assert len(outcomes) == 3
     for case, outcome in zip(cases, outcomes, strict=True):
-        assert tuple(outcome.stages) == STAGES
+        assert tuple(outcome.stages) == OUR_STAGES
         assert outcome.seconds > 0
         errors = [corner_error(H, case.H_true, (128, 128)) for H in outcome.stages.values()]
         assert errors[0] < 1.5
@@ -62,7 +63,7 @@ def test_order_and_values_do_not_depend_on_the_batch(network):
     apart = list(evaluate_network(network, cases, batch=2))
     assert len(together) == len(apart) == 3
     for one, other in zip(together, apart, strict=True):
-        for stage in STAGES:
+        for stage in OUR_STAGES:
             np.testing.assert_allclose(one.stages[stage], other.stages[stage], atol=1e-3)
 
 

@@ -139,3 +139,8 @@ def test_empty_pack_is_an_error_of_the_package(tmp_path):
         pass
     with pytest.raises(InputError, match="no images"):
         cases_from_pack(tmp_path / "empty.tar", 1, PROTOCOL)
+
+
+def test_working_scale_never_falls_below_the_moving_patch(pair_pack):
+    case = cases_from_pack(pair_pack, 1, PaperProtocol(max_short_side=100))[0]
+    assert case.moving.shape == (192, 192, 3)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sdme.errors import InputError, SdmeError
-from sdme.evaluate.answers import Answer, to_csv
+from sdme.evaluate.answers import OUR_STAGES, Answer, to_csv
 from sdme.evaluate.baselines import BASELINES
 from sdme.evaluate.protocol import Case, PaperProtocol
 from sdme.evaluate.runner import OURS, load_cases, run_baseline, run_network
@@ -49,8 +49,9 @@ def evaluate(options: argparse.Namespace) -> None:
     runs = {method: _run(method, cases, protocol, options) for method in methods}
     answers: list[Answer] = []
     for method, run in runs.items():
+        total = len(cases) * (len(OUR_STAGES) if method == OURS else 1)
         hidden = not _CONSOLE.is_terminal
-        answers += track(run, method, len(cases), console=_CONSOLE, disable=hidden)
+        answers += track(run, method, total, console=_CONSOLE, disable=hidden)
     facts = _facts(options, protocol, cases, time.time() - began)
     report = f"# Evaluation\n\n{_sentence(facts)}\n\n{to_markdown(answers)}"
     out = Path(options.out)

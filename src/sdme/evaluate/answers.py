@@ -16,6 +16,7 @@ from sdme.evaluate.protocol import Case
 Matrix = Float64[np.ndarray, "3 3"]
 Stages = dict[str, Matrix | None]
 CROSS_MODAL, EVERYTHING = "all cross-modal", "all"
+OUR_STAGES = ("sparse", "sparse-to-dense", "dense-only")
 FINAL_STAGE = {"sparse": "sparse-to-dense"}
 
 

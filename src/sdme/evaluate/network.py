@@ -11,15 +11,13 @@ from torch import Tensor
 
 from sdme.config import RegisterSettings
 from sdme.estimate import estimate_homography
-from sdme.evaluate.answers import Matrix, Outcome
+from sdme.evaluate.answers import OUR_STAGES, Matrix, Outcome
 from sdme.evaluate.protocol import Case
 from sdme.geometry.homography import centred_placement
 from sdme.match import mutual_nearest_neighbours
 from sdme.model.keypoints import detect_keypoints, gather_descriptors
 from sdme.model.network import Features, SdmeNetwork
 from sdme.refine.lucas_kanade import refine
-
-STAGES = ("sparse", "sparse-to-dense", "dense-only")
 
 
 def evaluate_network(
@@ -44,7 +42,7 @@ def evaluate_network(
             stages = _run_batch(network, chunk, torch.device(device), settings, pool)
             share = (time.perf_counter() - began) / len(chunk)
             for answers in zip(*stages, strict=True):
-                yield Outcome(dict(zip(STAGES, answers, strict=True)), share)
+                yield Outcome(dict(zip(OUR_STAGES, answers, strict=True)), share)
 
 
 @torch.no_grad()

@@ -128,7 +128,7 @@ def cut_patches(
     """
     height, width = moving_image.shape[:2]
     short = min(height, width)
-    scale = min(max(short, protocol.moving_size), protocol.max_short_side) / short
+    scale = max(min(short, protocol.max_short_side), protocol.moving_size) / short
     work_width, work_height = round(width * scale), round(height * scale)
     left = rng.integers(0, work_width - protocol.moving_size, endpoint=True)
     top = rng.integers(0, work_height - protocol.moving_size, endpoint=True)
