@@ -67,7 +67,7 @@ class Transform:
         if not isinstance(first, Transform):
             return NotImplemented
         matrix = self.matrix @ first.matrix
-        kind = max(self.kind, first.kind, key=KINDS.index)
+        kind = KINDS[max(KINDS.index(self.kind), KINDS.index(first.kind))]
         return Transform(matrix / matrix[2, 2], first.fixed_size, self.moving_size, kind)
 
     def __eq__(self, other: object) -> bool:
