@@ -2,6 +2,7 @@
 
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,37 +38,53 @@ def list_packs(folder: str | Path) -> list[Path]:
 
 
 def read_pack(path: str | Path) -> Iterator[PackItem]:
-    """Decode a pack member by member, in the order of their names.
+    """Decode a pack, its members in the order of their names; all cores decode.
 
     Raises:
         InputError: the file is no tar, a member is no image, or a pair is incomplete or of two
             sizes.
     """
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(lambda entry: _decode_item(path, *entry), _entries(path))
+
+
+def _entries(path: str | Path) -> list[tuple[str, bytes, bytes | None]]:
+    """Identity and encoded images of each item; a photo has no second image."""
     try:
         with tarfile.open(path) as archive:
-            members = {m.name: m for m in archive.getmembers() if m.isfile()}
-            for name in sorted(members):
-                stem, _, side = name.rpartition(".")[0].rpartition(".")
-                if side == "b" and stem:
-                    continue
-                first = second = _decode(archive, members[name])
-                identity = name.rpartition(".")[0]
-                if side == "a" and stem:
-                    identity, other = stem, name.replace(".a.", ".b.")
-                    if other not in members:
-                        raise InputError(f"{path}: {name} has no partner {other}")
-                    second = _decode(archive, members[other])
-                if first.shape != second.shape:
-                    raise InputError(f"{path}: the pair {identity} has images of two sizes")
-                yield PackItem(identity, first, second)
+            members = (m for m in archive.getmembers() if m.isfile())
+            content = {m.name: _bytes(archive, m) for m in members}
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"cannot read pack {path}: {error}") from None
+    entries = []
+    for name in sorted(content):
+        stem, _, side = name.rpartition(".")[0].rpartition(".")
+        if not stem or side not in ("a", "b"):
+            entries.append((name.rpartition(".")[0], content[name], None))
+        elif side == "a":
+            partner = name.replace(".a.", ".b.")
+            if partner not in content:
+                raise InputError(f"{path}: {name} has no partner {partner}")
+            entries.append((stem, content[name], content[partner]))
+    return entries
 
 
-def _decode(archive: tarfile.TarFile, member: tarfile.TarInfo) -> np.ndarray:
+def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     stream = archive.extractfile(member)
-    data = np.frombuffer(stream.read() if stream else b"", np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    return stream.read() if stream else b""
+
+
+def _decode_item(path: str | Path, identity: str, first: bytes, second: bytes | None) -> PackItem:
+    image = other = _decode(path, identity, first)
+    if second is not None:
+        other = _decode(path, identity, second)
+    if image.shape != other.shape:
+        raise InputError(f"{path}: the pair {identity} has images of two sizes")
+    return PackItem(identity, image, other)
+
+
+def _decode(path: str | Path, identity: str, data: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
-        raise InputError(f"{archive.name}: member {member.name} is no image")
+        raise InputError(f"{path}: an image of {identity} cannot be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,90 @@
+"""Shipped weights as records, and reading and writing of weights files (safetensors)."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from sdme.config import NetworkSettings
+from sdme.errors import InputError
+from sdme.files import replacing
+from sdme.model.network import SdmeNetwork
+
+FOLDER = Path(__file__).parent.parent / "weights"
+DEFAULT_MODEL = "general"
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """One shipped model: file, checksum and what a user must know before using it.
+
+    The model card with data, settings, curves and figures is the Markdown file of the same name.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    preset: str
+    licence: str
+    training_data: str
+    modalities: tuple[str, ...]
+    metric: str
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies in the installed package."""
+        return FOLDER / self.file
+
+    def is_intact(self) -> bool:
+        """Whether the file is there and has the recorded checksum."""
+        if not self.path.is_file():
+            return False
+        return hashlib.sha256(self.path.read_bytes()).hexdigest() == self.sha256
+
+
+@cache
+def records() -> tuple[WeightsRecord, ...]:
+    """All shipped models, from ``weights/records.json`` in the package."""
+    content = json.loads((FOLDER / "records.json").read_text(encoding="utf-8"))
+    return tuple(WeightsRecord(**(r | {"modalities": tuple(r["modalities"])})) for r in content)
+
+
+def save_weights(path: Path, network: SdmeNetwork) -> None:
+    """Write half-precision weights with the network's settings in the file's metadata.
+
+    Running means and variances stay in float32.
+    """
+    tensors = {}
+    for name, value in network.state_dict().items():
+        halve = value.is_floating_point() and "running" not in name
+        tensors[name] = (value.half() if halve else value).contiguous().cpu()
+    metadata = {"network": network.settings.model_dump_json(), "format": "sdme-weights-1"}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def load_network(model: str | Path, device: str | torch.device = "cpu") -> SdmeNetwork:
+    """A network ready for inference, by the name of shipped weights or the path of a file.
+
+    Raises:
+        InputError: there is no such model, or the file holds no weights of this package.
+    """
+    known = {record.name: record.path for record in records()}
+    path = known.get(str(model), Path(model))
+    if not path.is_file():
+        raise InputError(f"there is no model {str(model)!r}; use one of {sorted(known)} or a file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        network = SdmeNetwork(NetworkSettings.model_validate_json(metadata.get("network", "")))
+        network.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} holds no weights for this package: {reason}") from None
+    return network.to(device).eval()

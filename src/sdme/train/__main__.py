@@ -1,0 +1,50 @@
+"""Command line of the training loop; see :mod:`sdme.train.loop`."""
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from sdme.config import TrainSettings
+from sdme.errors import InputError, SdmeError
+from sdme.train.loop import RunOptions, train
+
+
+def read_settings(path: Path, changes: list[str]) -> TrainSettings:
+    """Settings from a TOML file; ``changes`` are further lines of TOML such as ``steps=100``."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        for change in changes:
+            content |= tomllib.loads(change)
+        return TrainSettings.model_validate(content)
+    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+        line = str(error).replace("\n", "; ")
+        raise InputError(f"cannot use settings {path}: {line}") from None
+
+
+def main() -> int:
+    """Train or resume; exit code 2 with one line on bad input."""
+    parser = argparse.ArgumentParser(prog="python -m sdme.train", description=__doc__)
+    parser.add_argument("settings", type=Path, help="TOML file, see src/sdme/train/settings")
+    parser.add_argument("--packs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="pause after so long")
+    parser.add_argument("--limit", type=int, help="only the first items of each pack")
+    parser.add_argument("--set", action="append", default=[], help="one more line of settings")
+    args = parser.parse_args()
+    try:
+        settings = read_settings(args.settings, args.set)
+        device = torch.device(args.device)
+        train(settings, RunOptions(args.packs, args.out, device, args.seconds, args.limit))
+    except SdmeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
