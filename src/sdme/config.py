@@ -147,7 +147,7 @@ class TrainSettings(Settings):
     learning_rate: float = Field(default=1e-4, gt=0, description="peak; cosine down to zero")
     warmup: int = Field(default=500, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(default=5e-4, ge=0)
-    gradient_clip: float = Field(default=1.0, gt=0, description="largest norm of each part's gradient")
+    gradient_clip: float = Field(default=1.0, gt=0, description="norm of each part at most")
     frozen_from: float = Field(
         default=1.0, ge=0, le=1, description="batch statistics stand still from this share of steps"
     )
