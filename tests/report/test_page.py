@@ -54,10 +54,13 @@ def test_page_says_what_happened(handmade, status):
     assert ("sdme apply transform.json" in text) == (status is not Status.FAILED)
 
 
-def test_every_reason_but_none_is_explained():
-    assert set(EXPLANATIONS) == {reason.value for reason in Reason}
-    assert all(text for reason, text in EXPLANATIONS.items() if reason != "none")
-    assert set(HEADINGS) == {status.value for status in Status}
+def test_every_outcome_is_explained():
+    reasons = {reason.value for reason in Reason} - {"none"}
+    assert set(HEADINGS) == set(EXPLANATIONS) == {status.value for status in Status}
+    assert set(EXPLANATIONS["failed"]) == reasons
+    assert set(EXPLANATIONS["uncertain"]) == reasons - {"blank_image"}
+    assert all(EXPLANATIONS["failed"].values())
+    assert all(EXPLANATIONS["uncertain"].values())
 
 
 def test_names_are_escaped(handmade):

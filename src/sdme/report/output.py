@@ -98,7 +98,8 @@ def _alignment_views(
     board, mixed = checkerboard(below, above, lies), overlay(below, above, lies)
     _write_picture(place / CHECKERBOARD, board)
     _write_picture(place / OVERLAY, mixed)
-    before = overlay(below, *_laid_unmoved(moving, below))
+    small = shrunk(below, _PAGE_SIDE)
+    before = overlay(small, *_laid_unmoved(moving, small))
     return [
         View(
             "slider",

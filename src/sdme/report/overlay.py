@@ -19,8 +19,8 @@ _PANEL, _GAP = 780, 24
 _MAX_KEPT_LINES, _MAX_OTHER_LINES = 130, 70
 _MAX_ENLARGEMENT = 4
 _PAPER, _FAINT = (28, 28, 32), (255, 255, 255)
-_LOCAL_CONTRAST = 0.7
-_DARK, _STRONGEST_LIFT = 0.3, 0.5
+_LOCAL_CONTRAST, _BLUR_SIDE = 0.7, 256
+_DARK, _STRONGEST_LIFT, _MAX_SAMPLE = 0.3, 0.5, 500_000
 _SUBPIXEL_BITS = 4
 
 
@@ -43,12 +43,21 @@ def to_picture(image: np.ndarray, max_side: int, valid: Mask | None = None) -> t
     if not valid.any():
         return np.zeros((*image.shape[:2], 3), np.uint8), valid
     values = to_network_input(image, valid)
-    low, high = np.percentile(values[valid], (0.5, 99.5))
-    values = np.clip((values - low) / max(high - low, 1e-3), 0, 1)
-    median = float(np.median(values[valid]))
-    if 0 < median < _DARK:  # lift the shadows, so that most of the picture can be seen
-        values **= max(np.log(_DARK) / np.log(median), _STRONGEST_LIFT)
-    return np.rint(values * 255).astype(np.uint8), valid
+    picture = np.rint(values * 255, out=values).astype(np.uint8)
+    step = max(1, round(valid.size / _MAX_SAMPLE))
+    sample = picture[valid][::step]
+    return np.asarray(cv2.LUT(picture, _brightness_curve(sample))), valid
+
+
+def _brightness_curve(sample: UInt8[np.ndarray, "n bands"]) -> UInt8[np.ndarray, " 256"]:
+    """Stretch to the full range; in a dark picture the shadows are lifted, so that they show."""
+    low, median, high = (v / 255 for v in np.percentile(sample, (0.5, 50, 99.5)))
+    span = max(high - low, 1 / 255)
+    curve = np.clip((np.arange(256) / 255 - low) / span, 0, 1)
+    median = min(max((median - low) / span, 0), 1)
+    if 0 < median < _DARK:
+        curve **= max(np.log(_DARK) / np.log(median), _STRONGEST_LIFT)
+    return np.rint(curve * 255).astype(np.uint8)
 
 
 def checkerboard(fixed: Picture, aligned: Picture, valid: Mask) -> Picture:
@@ -136,18 +145,24 @@ def _colour(point: np.ndarray, shape: tuple[int, ...]) -> tuple[int, ...]:
 def _evened_grey(picture: Picture, valid: Mask) -> UInt8[np.ndarray, "h w"]:
     """Grey picture with local mean and contrast made mostly equal over the valid pixels."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
-    sigma = max(2.0, min(grey.shape) / 30)
     share = valid.astype(np.float32)
-
-    def local_mean(values: np.ndarray) -> np.ndarray:
-        blurred = cv2.GaussianBlur(values * share, (0, 0), sigma)
-        return blurred / np.maximum(cv2.GaussianBlur(share, (0, 0), sigma), 1e-3)
-
-    deviation = grey - local_mean(grey)
-    contrast = np.sqrt(local_mean(deviation**2)) + 0.02
+    weight = np.maximum(_blurred(share), 1e-3)
+    deviation = grey - _blurred(grey * share) / weight
+    contrast = np.sqrt(_blurred(deviation**2 * share) / weight) + 0.02
     local = 0.5 + deviation / (4 * contrast)
     mixed = _LOCAL_CONTRAST * local + (1 - _LOCAL_CONTRAST) * grey
     return np.clip(mixed * 255, 0, 255).astype(np.uint8)
+
+
+def _blurred(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Means over about a thirtieth of the picture, made on a small copy of it."""
+    height, width = values.shape
+    scale = min(1.0, _BLUR_SIDE / min(height, width))
+    small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(values, small_size, interpolation=cv2.INTER_AREA)
+    sigma = max(2.0, min(small_size) / 30)
+    small = cv2.GaussianBlur(small, (0, 0), sigma)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def _dimmed(values: np.ndarray) -> np.ndarray:

@@ -23,25 +23,46 @@ HEADINGS = {
     "uncertain": ("!", "Possibly aligned: please check"),
     "failed": ("×", "Could not be aligned"),
 }
-EXPLANATIONS = {
-    "none": "",
-    "blank_image": "One of the images shows next to nothing: there is no structure to hold on to. "
-    "Check that the right file was given and that its contrast is not all in a few pixels.",
-    "too_few_keypoints": "The network found too few distinct places in one of the images. Blurred, "
-    "very smooth or very small images do this; try a sharper or larger one.",
-    "too_few_matches": "Too few places of the one image were recognised in the other. They may not "
-    "show the same scene, or be turned or scaled too much against each other.",
-    "no_model": "Places were matched, but no single transform explains them. Most likely the "
-    "images do not show the same scene, or depth in the scene makes one transform impossible.",
-    "too_few_inliers": "Only a handful of matches agree on one transform, and that happens by "
-    "chance too. Most likely the images overlap little or do not show the same scene.",
-    "implausible_transform": "The transform that was found would fold, flip or squash the image, "
-    "which no camera does, so it was thrown away.",
-    "low_overlap": "The images share only a small part. What lies outside it is extrapolated.",
-    "refinement_rejected": "The fine alignment did not improve on the matched points, so their "
-    "answer stands. It may be off by a few pixels.",
-    "no_agreement": "The two stages, matched points and fine alignment, give different answers, "
-    "so neither can be trusted blindly. Compare the images with the slider.",
+_CHECK = "Compare the images with the slider before you rely on it."
+EXPLANATIONS: dict[str, dict[str, str]] = {
+    "aligned": {"none": ""},
+    "uncertain": {
+        "too_few_keypoints": "Too few distinct places were found to match, so this rests on fine "
+        f"alignment from a guess alone. {_CHECK}",
+        "too_few_matches": "Too few places of the one image were recognised in the other, so this "
+        f"rests on fine alignment from a guess alone. {_CHECK}",
+        "no_model": "No single transform explains the matched places, so this rests on fine "
+        f"alignment from a guess alone. {_CHECK}",
+        "too_few_inliers": f"The matched places support this only weakly. {_CHECK}",
+        "implausible_transform": "The matched places led to a transform that no camera makes, so "
+        f"this rests on fine alignment from a guess alone. {_CHECK}",
+        "low_overlap": "The images share only a small part. What lies outside it is extrapolated "
+        "and may be far off.",
+        "refinement_rejected": "Fine alignment did not improve on the matched places, so their "
+        f"answer stands. It may be off by a few pixels. {_CHECK}",
+        "no_agreement": "Fine alignment leads away from the matched places, whose answer stands. "
+        f"One of the two is wrong. {_CHECK}",
+    },
+    "failed": {
+        "blank_image": "There is no structure to hold on to. Check that the right file was given, "
+        "and that its contrast is not all in a few pixels.",
+        "too_few_keypoints": "The network found too few distinct places in one of the images. "
+        "Blurred, very smooth or very small images do this; try a sharper or larger one.",
+        "too_few_matches": "Too few places of the one image were recognised in the other. They may "
+        "not show the same scene, or be turned or scaled too much against each other.",
+        "no_model": "Places were matched, but no single transform explains them. Most likely the "
+        "images do not show the same scene, or its depth makes one transform impossible.",
+        "too_few_inliers": "Only a handful of matches agree on one transform, and that happens by "
+        "chance too. Most likely the images overlap little or do not show the same scene.",
+        "implausible_transform": "The transform that was found would fold, flip or squash the "
+        "image, which no camera does, so it was thrown away.",
+        "low_overlap": "The transform that was found leaves almost nothing in common, so that "
+        "nothing supports it.",
+        "refinement_rejected": "Fine alignment had no good place to start from. Matching the "
+        "images first, or an initial transform of your own, may help.",
+        "no_agreement": "Fine alignment ended where the images agree no better than by chance. "
+        "They may not show the same scene, or lie too far apart at the start.",
+    },
 }
 _FEW_PIXELS, _COARSE = 500, 200
 _SHOW_WIDTH = 1130
@@ -82,8 +103,9 @@ def embed(picture: Picture, title: str) -> Embedded:
     is_small = max(height, width) <= _FEW_PIXELS
     suffix, kind = (".png", "png") if is_small else (".jpg", "jpeg")
     text = base64.b64encode(encode_image(suffix, picture, quality=88)).decode("ascii")
-    show = min(_SHOW_WIDTH, round(900 * width / height), width * (3 if is_small else 2))
     is_coarse = max(height, width) <= _COARSE
+    enlargement = 5 if is_coarse else 3 if is_small else 2
+    show = min(_SHOW_WIDTH, round(900 * width / height), width * enlargement)
     return Embedded(title, f"data:image/{kind};base64,{text}", show, is_coarse)
 
 
@@ -107,7 +129,7 @@ def render_page(result: "Registration", views: Sequence[View], version: str) -> 
         mark=mark,
         heading=heading,
         message=_sentence(result.message),
-        explanation=EXPLANATIONS[result.reason.value],
+        explanation=EXPLANATIONS[result.status.value].get(result.reason.value, ""),
         fixed_name=result.fixed_name or "fixed image",
         moving_name=result.moving_name or "moving image",
         views=views,
