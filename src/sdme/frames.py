@@ -1,0 +1,138 @@
+"""Two images as they were given and as the network sees them, and the way between the two."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sdme.errors import InputError
+from sdme.geometry.homography import centred_placement
+from sdme.geometry.sampling import resize_image, resize_matrix
+from sdme.io.image import MIN_SIDE, read_image, to_network_input, valid_mask
+from sdme.transform import Transform
+
+ImageSource = str | os.PathLike[str] | np.ndarray
+Matrix = Float[np.ndarray, "3 3"]
+_BLANK_DEVIATION = 1 / 255
+_EDGE = 4
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image: ``pixels`` are what the network is given, shrunk where the image is large.
+
+    ``scale`` maps pixels of the image to pixels of the frame. ``valid`` is False where the image
+    holds no data, and up to 4 px around. Sizes are ``(width, height)``.
+    """
+
+    name: str
+    image: np.ndarray
+    pixels: Float[Tensor, "1 3 h w"]
+    valid: Bool[Tensor, "1 1 h w"]
+    scale: Matrix
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Size of the image as it was given."""
+        return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Size of what the network sees."""
+        return self.pixels.shape[-1], self.pixels.shape[-2]
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether all pixels are the same within about one grey level of 8 bits."""
+        return bool(self.pixels.std(dim=(-2, -1)).max() < _BLANK_DEVIATION)
+
+    def in_image(self, points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Pixels of the image for pixels of the frame."""
+        back = np.linalg.inv(self.scale)
+        return points * np.diag(back)[:2] + back[:2, 2]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The fixed and the moving frame. Matrices map fixed to moving pixels."""
+
+    fixed: Frame
+    moving: Frame
+
+    def in_frames(self, matrix: Matrix) -> Matrix:
+        """Matrix between the frames for one between the images."""
+        return _normalised(self.moving.scale @ matrix @ np.linalg.inv(self.fixed.scale))
+
+    def in_images(self, matrix: Matrix) -> Matrix:
+        """Matrix between the images for one between the frames."""
+        return _normalised(np.linalg.inv(self.moving.scale) @ matrix @ self.fixed.scale)
+
+    def transform(self, matrix: Matrix | None) -> Transform | None:
+        """The transform between the images for a matrix between the frames."""
+        if matrix is None:
+            return None
+        sizes = self.fixed.image_size, self.moving.image_size
+        return Transform(self.in_images(matrix), *sizes)
+
+    def guesses(self, initial: Transform | None) -> list[Matrix]:
+        """Where refinement may start without matches, as matrices between the frames.
+
+        The given transform; without one the fixed image on the middle of the moving one, and if
+        their sizes differ also stretched over it.
+
+        Raises:
+            InputError: ``initial`` was made for images of other sizes.
+        """
+        sizes = self.fixed.image_size, self.moving.image_size
+        if initial is not None:
+            if (initial.fixed_size, initial.moving_size) != sizes:
+                raise InputError(
+                    f"the initial transform is for a fixed image of {_text(initial.fixed_size)} "
+                    f"and a moving one of {_text(initial.moving_size)} px, but these are "
+                    f"{_text(sizes[0])} and {_text(sizes[1])} px; give the images it was made for"
+                )
+            return [self.in_frames(initial.matrix)]
+        centred = centred_placement(*sizes).double().numpy()
+        if sizes[0] == sizes[1]:
+            return [self.in_frames(centred)]
+        stretched = resize_matrix(*(m / f for f, m in zip(*sizes, strict=True))).numpy()
+        return [self.in_frames(centred), self.in_frames(stretched)]
+
+
+def make_frame(source: ImageSource, name: str, max_side: int) -> Frame:
+    """Read an image and shrink it so that its longer side is at most ``max_side``.
+
+    The shorter side is not shrunk below 32 px.
+
+    Raises:
+        InputError: see :func:`sdme.io.image.read_image`.
+    """
+    image = read_image(source, name)
+    height, width = image.shape[:2]
+    scale = min(1.0, max(max_side / max(width, height), MIN_SIDE / min(width, height)))
+    size = round(width * scale), round(height * scale)
+    mask = valid_mask(image)
+    pixels = torch.from_numpy(to_network_input(image, mask)).permute(2, 0, 1)[None]
+    valid = torch.from_numpy(mask)[None, None].float()
+    matrix = resize_matrix(size[0] / width, size[1] / height).numpy()
+    return Frame(
+        name, image, resize_image(pixels, *size), _inner(resize_image(valid, *size)), matrix
+    )
+
+
+def _inner(valid: Float[Tensor, "1 1 h w"]) -> Bool[Tensor, "1 1 h w"]:
+    """Pixels with nothing but valid ones within the window around them."""
+    empty = (valid < 0.999).float()
+    return F.max_pool2d(empty, 2 * _EDGE + 1, stride=1, padding=_EDGE) == 0
+
+
+def _normalised(matrix: Matrix) -> Matrix:
+    return matrix / matrix[2, 2]
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

@@ -1,0 +1,208 @@
+"""Whether an answer can be believed: rules on what the stages found, in network pixels.
+
+Matches alone are believed when more of them agree than chance explains, ``inliers > base + share *
+matches`` (Brown and Lowe, "Automatic Panoramic Image Stitching", 2007, section 3.1). Refinement
+without matches is believed when the maps agree clearly better than mirrored ones do.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sdme.config import VerdictSettings
+from sdme.result import Reason, Status
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SparseEvidence:
+    """What matching found: ``matrix`` is ``None`` when ``reason`` says why there is none."""
+
+    matrix: np.ndarray | None
+    reason: Reason
+    keypoints: tuple[int, int]
+    matches: int
+    inliers: int
+
+
+@dataclass(frozen=True)
+class DenseEvidence:
+    """What refinement made of its start.
+
+    ``drift`` is the median distance, px, of the inliers from their matches afterwards, ``None``
+    without inliers; ``agreement`` is the correlation of the maps and ``chance`` that of mirrored
+    ones, both ``None`` where matches carry the answer.
+    """
+
+    matrix: np.ndarray
+    accepted: bool
+    drift: float | None = None
+    agreement: float | None = None
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The status, why, in a sentence, and the matrix that stands (``None`` when it failed)."""
+
+    status: Status
+    reason: Reason
+    message: str
+    matrix: np.ndarray | None
+
+
+def judge_sparse(
+    found: SparseEvidence, fixed_size: Size, moving_size: Size, settings: VerdictSettings
+) -> Reason:
+    """``NONE`` when the matches' matrix stands, else why it does not."""
+    if found.matrix is None:
+        return found.reason
+    if found.inliers <= _needed(found, settings):
+        return Reason.TOO_FEW_INLIERS
+    if not is_plausible(found.matrix, fixed_size, moving_size, settings):
+        return Reason.IMPLAUSIBLE_TRANSFORM
+    return Reason.NONE
+
+
+def judge(
+    sparse: SparseEvidence | None,
+    dense: DenseEvidence | None,
+    fixed_size: Size,
+    moving_size: Size,
+    settings: VerdictSettings,
+) -> Verdict:
+    """The verdict on whichever stages ran.
+
+    ``dense`` began at the matches' matrix when that stands, elsewhere at a guess.
+    """
+    if sparse is not None:
+        reason = judge_sparse(sparse, fixed_size, moving_size, settings)
+        if reason is Reason.NONE:
+            return _with_matches(sparse, dense, fixed_size, moving_size, settings)
+        if dense is None:
+            return Verdict(Status.FAILED, reason, _shortfall(reason, sparse), None)
+    else:
+        reason = Reason.NONE
+    assert dense is not None, "no stage ran"
+    return _without_matches(sparse, reason, dense, fixed_size, moving_size, settings)
+
+
+def is_plausible(
+    matrix: np.ndarray, fixed_size: Size, moving_size: Size, settings: VerdictSettings
+) -> bool:
+    """Whether a camera could have done it.
+
+    The whole fixed image lies before the horizon and is not mirrored, at none of its corners is
+    anything stretched or shrunk more than ``max_stretch`` times in any direction, and the images
+    overlap at all.
+    """
+    if not np.isfinite(matrix).all():
+        return False
+    square = _corners(fixed_size)
+    mapped = np.column_stack([square, np.ones(4)]) @ matrix.T
+    depth = mapped[:, 2:]
+    if (depth <= 0).any():
+        return False
+    points = mapped[:, :2] / depth
+    jacobian = (matrix[:2, :2] - points[:, :, None] * matrix[2, :2]) / depth[:, :, None]
+    if (np.linalg.det(jacobian) <= 0).any():
+        return False
+    stretch = np.linalg.svd(jacobian, compute_uv=False)
+    limit = settings.max_stretch
+    if stretch.max() > limit or stretch.min() < 1 / limit:
+        return False
+    return overlap(matrix, fixed_size, moving_size) > 0
+
+
+def overlap(matrix: np.ndarray, fixed_size: Size, moving_size: Size) -> float:
+    """Common area of the moving and the mapped fixed image as a share of the smaller one's."""
+    quad = cv2.perspectiveTransform(_corners(fixed_size)[None], matrix)[0].astype(np.float32)
+    frame = _corners(moving_size).astype(np.float32)
+    common, _ = cv2.intersectConvexConvex(quad, frame)
+    smaller = min(cv2.contourArea(quad), cv2.contourArea(frame))
+    return float(common / smaller) if smaller > 0 else 0.0
+
+
+def _with_matches(
+    sparse: SparseEvidence,
+    dense: DenseEvidence | None,
+    fixed_size: Size,
+    moving_size: Size,
+    settings: VerdictSettings,
+) -> Verdict:
+    matrix, agree = sparse.matrix, f"{sparse.inliers} of {sparse.matches} matches agree"
+
+    def uncertain(reason: Reason, message: str) -> Verdict:
+        return Verdict(Status.UNCERTAIN, reason, message, matrix)
+
+    assert matrix is not None, "judged before"
+    if dense is not None:
+        if not dense.accepted:
+            return uncertain(
+                Reason.REFINEMENT_REJECTED, f"{agree}, but refinement did not improve on them"
+            )
+        is_far = dense.drift is not None and dense.drift > settings.max_drift
+        if is_far or not is_plausible(dense.matrix, fixed_size, moving_size, settings):
+            return uncertain(
+                Reason.NO_AGREEMENT, f"{agree}, but refinement leads away from them; they stand"
+            )
+        matrix = dense.matrix
+    if sparse.inliers <= settings.sure_factor * _needed(sparse, settings):
+        return uncertain(Reason.TOO_FEW_INLIERS, f"{agree}, not much more than by chance")
+    common = overlap(matrix, fixed_size, moving_size)
+    if common < settings.min_overlap:
+        return uncertain(Reason.LOW_OVERLAP, f"{agree}, but only {common:.0%} of the image overlap")
+    message = agree if dense is None else f"{agree} and refinement confirms them"
+    return Verdict(Status.ALIGNED, Reason.NONE, message, matrix)
+
+
+def _without_matches(
+    sparse: SparseEvidence | None,
+    reason: Reason,
+    dense: DenseEvidence,
+    fixed_size: Size,
+    moving_size: Size,
+    settings: VerdictSettings,
+) -> Verdict:
+    """Refinement from a guess: the maps themselves have to show that it is right."""
+    cause = "" if sparse is None else _shortfall(reason, sparse) + "; "
+
+    def failed(own: Reason, message: str) -> Verdict:
+        return Verdict(Status.FAILED, own if sparse is None else reason, cause + message, None)
+
+    if not dense.accepted:
+        return failed(Reason.REFINEMENT_REJECTED, "refinement found nothing to improve")
+    if not is_plausible(dense.matrix, fixed_size, moving_size, settings):
+        return failed(Reason.IMPLAUSIBLE_TRANSFORM, "refinement gave no plausible transform")
+    if overlap(dense.matrix, fixed_size, moving_size) < settings.min_overlap:
+        return failed(Reason.LOW_OVERLAP, "after refinement the images hardly overlap")
+    agreement, chance = dense.agreement or 0.0, dense.chance or 0.0
+    figures = f"the maps correlate at {agreement:.2f}, by chance at {chance:.2f}"
+    if agreement < max(settings.min_agreement, chance + settings.chance_margin):
+        return failed(Reason.NO_AGREEMENT, f"after refinement {figures}")
+    if sparse is not None:
+        message = f"{cause}refinement alone found this: {figures}"
+        return Verdict(Status.UNCERTAIN, reason, message, dense.matrix)
+    return Verdict(Status.ALIGNED, Reason.NONE, f"after refinement {figures}", dense.matrix)
+
+
+def _needed(found: SparseEvidence, settings: VerdictSettings) -> float:
+    return settings.inlier_base + settings.inlier_share * found.matches
+
+
+def _shortfall(reason: Reason, found: SparseEvidence) -> str:
+    """What was wrong with the matches, with figures."""
+    return {
+        Reason.TOO_FEW_KEYPOINTS: "only {keypoints[0]} and {keypoints[1]} keypoints were found",
+        Reason.TOO_FEW_MATCHES: "only {matches} keypoints match",
+        Reason.NO_MODEL: "no transform explains the {matches} matches",
+        Reason.TOO_FEW_INLIERS: "only {inliers} of {matches} matches agree, as by chance",
+        Reason.IMPLAUSIBLE_TRANSFORM: "the {inliers} matches that agree fit no plausible transform",
+    }[reason].format(**vars(found))
+
+
+def _corners(size: Size) -> np.ndarray:
+    right, bottom = size[0] - 1.0, size[1] - 1.0
+    return np.array([[0, 0], [right, 0], [right, bottom], [0, bottom]])
