@@ -7,13 +7,13 @@ without matches is believed when the maps agree clearly better than mirrored one
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from sdme.config import VerdictSettings
 from sdme.result import Reason, Status
 
 Size = tuple[int, int]
+_GRID = 50
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,22 @@ def is_plausible(
 
 
 def overlap(matrix: np.ndarray, fixed_size: Size, moving_size: Size) -> float:
-    """Common area of the moving and the mapped fixed image as a share of the smaller one's."""
-    quad = cv2.perspectiveTransform(_corners(fixed_size)[None], matrix)[0].astype(np.float32)
-    frame = _corners(moving_size).astype(np.float32)
-    common, _ = cv2.intersectConvexConvex(quad, frame)
-    smaller = min(cv2.contourArea(quad), cv2.contourArea(frame))
-    return float(common / smaller) if smaller > 0 else 0.0
+    """Share of one image's area that lies on the other, for the image whose share is larger."""
+    return max(
+        _share_inside(matrix, fixed_size, moving_size),
+        _share_inside(np.linalg.inv(matrix), moving_size, fixed_size),
+    )
+
+
+def _share_inside(matrix: np.ndarray, size: Size, other: Size) -> float:
+    """Share of an image's area that falls on the other image, on a grid of 50x50 points."""
+    line = (np.arange(_GRID) + 0.5) / _GRID
+    x, y = np.meshgrid(line * size[0] - 0.5, line * size[1] - 0.5)
+    u, v, depth = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
+    depth = np.where(depth > 0, depth, np.nan)
+    u, v = u / depth, v / depth
+    inside = (u >= -0.5) & (v >= -0.5) & (u <= other[0] - 0.5) & (v <= other[1] - 0.5)
+    return float(inside.mean())
 
 
 def _with_matches(

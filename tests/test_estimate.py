@@ -1,0 +1,90 @@
+import cv2
+import numpy as np
+import pytest
+
+from sdme import estimate
+from sdme.config import EstimateSettings
+from sdme.estimate import estimate_homography
+
+H = np.array([[1.1, 0.05, 20], [-0.03, 0.95, 10], [1e-4, -5e-5, 1]])
+
+
+def through(matrix, points):
+    mapped = points @ matrix[:, :2].T + matrix[:, 2]
+    return mapped[:, :2] / mapped[:, 2:]
+
+
+def matches(count, right, noise=0.3, seed=0):
+    rng = np.random.default_rng(seed)
+    points0 = rng.uniform(0, 600, (count, 2))
+    points1 = through(H, points0) + rng.normal(0, noise, (count, 2))
+    points1[right:] = rng.uniform(0, 600, (count - right, 2))
+    return points0, points1
+
+
+def corner_error(matrix):
+    square = np.array([[0.0, 0], [600, 0], [600, 600], [0, 600]])
+    return np.linalg.norm(through(matrix, square) - through(H, square), axis=-1).mean()
+
+
+def test_finds_the_homography_among_wrong_matches():
+    found = estimate_homography(*matches(400, 160))
+    assert found.reason is None
+    assert found.matrix[2, 2] == 1
+    assert corner_error(found.matrix) < 1
+    assert found.inlier[:160].mean() > 0.9
+    assert found.inlier[160:].mean() < 0.05
+
+
+def test_exact_matches_give_the_exact_homography():
+    found = estimate_homography(*matches(30, 30, noise=0))
+    assert corner_error(found.matrix) < 1e-3
+    assert found.inlier.all()
+
+
+def test_same_input_same_answer():
+    points = matches(300, 60)
+    first, second = estimate_homography(*points), estimate_homography(*points)
+    assert np.array_equal(first.matrix, second.matrix)
+    assert np.array_equal(first.inlier, second.inlier)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7])
+def test_too_few_matches_are_not_even_tried(count, monkeypatch):
+    monkeypatch.setattr(estimate.cv2, "findHomography", lambda *_, **__: pytest.fail("was tried"))
+    found = estimate_homography(*matches(count, count))
+    assert found.reason == "too_few_matches"
+    assert found.matrix is None
+    assert found.inlier.shape == (count,) and not found.inlier.any()
+
+
+@pytest.mark.parametrize(
+    "points", [np.stack([np.arange(50.0)] * 2, axis=1), np.ones((50, 2)), np.full((50, 2), np.nan)]
+)
+def test_degenerate_points_give_no_model(points):
+    found = estimate_homography(points, points)
+    assert found.reason == "no_model"
+    assert found.matrix is None
+
+
+def test_opencv_errors_give_no_model(monkeypatch):
+    def fails(*_, **__):
+        raise cv2.error("inside")
+
+    monkeypatch.setattr(estimate.cv2, "findHomography", fails)
+    assert estimate_homography(*matches(50, 50)).reason == "no_model"
+
+
+def test_random_matches_give_too_few_inliers():
+    found = estimate_homography(*matches(200, 0), EstimateSettings(min_inliers=10))
+    assert found.reason == "too_few_inliers"
+    assert found.matrix is None
+    assert found.inlier.sum() < 10
+
+
+def test_threshold_is_in_pixels():
+    points = matches(200, 200, noise=2)
+    tight = estimate_homography(*points, EstimateSettings(threshold=0.5))
+    wide = estimate_homography(*points, EstimateSettings(threshold=6))
+    assert tight.inlier.sum() < wide.inlier.sum()
+    assert wide.inlier.mean() > 0.95
