@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 
 import pytest
 
@@ -29,3 +30,7 @@ def test_register_stays_a_function_after_its_module_is_loaded():
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         sdme.nonsense  # noqa: B018
+
+
+def test_version_is_that_of_the_distribution():
+    assert sdme.__version__ == version("sdme")

@@ -11,7 +11,6 @@ from sdme import Status, Transform, read_image, write_image
 from sdme.cli.app import main
 
 MATRIX = [[1, 0, 3], [0, 1, 4], [0, 0, 1]]
-BLANK = np.zeros((3, 3)).tolist()
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def registers(monkeypatch, handmade):
 
         def fake(fixed, moving, **settings):
             calls.append((fixed, moving, settings))
-            settings["progress"]("matching")
+            settings["progress"]("match")
             return handmade(status, fixed_image=fixed, moving_image=moving, fixed_size=(60, 50),
                             moving_size=(60, 50), transform=None if status is Status.FAILED
                             else Transform(np.array(MATRIX), (60, 50), (60, 50)))  # fmt: skip

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 _DEFAULTS = RegisterSettings()
 _EXIT_FAILED = 3
+_STAGES = {
+    "extract": "extracting features",
+    "match": "matching",
+    "estimate": "estimating the transform",
+    "refine": "refining the transform",
+}
 
 
 def register(
@@ -80,7 +86,7 @@ def register(
     moving_image = read_image(moving, "moving image")
     check_writable(folder)
     with out.progress() as progress:
-        progress("loading the network")
+        progress("loading the libraries")
         from sdme.model.weights import DEFAULT_MODEL
         from sdme.register import register as run
 
@@ -91,7 +97,7 @@ def register(
             settings=RegisterSettings(stages=stages, max_side=max_side),
             initial=guess,
             device=device,
-            progress=progress,
+            progress=lambda stage: progress(_STAGES.get(stage, "loading the network")),
         )
         result = replace(result, fixed_name=str(fixed), moving_name=str(moving))
         progress("writing the results")
