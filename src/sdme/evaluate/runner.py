@@ -42,7 +42,7 @@ def run_baseline(
         yield from _scored(map(run, cases), cases, protocol)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         yield from _scored(pool.map(run, cases, chunksize=8), cases, protocol)
 
 
@@ -82,15 +82,24 @@ def chosen_device(name: str) -> str:
 
 
 def _baseline_outcome(method: str, protocol: PaperProtocol, case: Case) -> Outcome:
-    """What a baseline gives on a case; whatever it raises is a failure with a note."""
+    """What a baseline gives on a case; whatever it raises is a failure with a note.
+
+    OpenCV runs on one thread, since the order of its sums, and so its answer, depends on threads.
+    """
+    import cv2
+
     from sdme.evaluate.baselines import BASELINES
 
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     began = time.perf_counter()
     try:
         stages = BASELINES[method](case.fixed, case.moving, protocol.initial)
     except Exception as error:  # a baseline's crash is its failure, not the end of the evaluation
         note = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return Outcome({method: None}, time.perf_counter() - began, note)
+    finally:
+        cv2.setNumThreads(threads)
     return Outcome(stages, time.perf_counter() - began)
 
 
@@ -99,9 +108,3 @@ def _scored(
 ) -> Iterator[Answer]:
     for case, outcome in zip(cases, outcomes, strict=True):
         yield from answers_of(case, outcome, protocol.initial)
-
-
-def _one_thread() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
