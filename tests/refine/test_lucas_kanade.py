@@ -59,6 +59,13 @@ def test_plain_gauss_newton_converges_too():
     assert errors(found.matrix, H).max() < 0.01
 
 
+def test_one_plain_step_goes_the_whole_way():
+    """Gauss-Newton is quadratic near the truth; a gradient off by a factor would fall short."""
+    fixed, moving, H, initial = draw(4, error=0.5)
+    found = refine(fixed, moving, initial, settings=RefineSettings(max_gain=1, iterations=1))
+    assert (errors(found.matrix, H) < 0.1 * errors(initial, H)).all()
+
+
 def test_longer_steps_pay_on_noise_that_the_images_do_not_share():
     fixed, moving, H, initial = draw(8, error=5)
     generator = torch.Generator().manual_seed(0)
@@ -77,12 +84,13 @@ def test_smallest_image():
 
 def test_a_batch_gives_what_its_pairs_give_alone():
     easy, hard = draw(2, error=0.5), draw(2, error=6, seed=1)
-    fixed, moving, H, initial = (torch.cat(parts) for parts in zip(easy, hard, strict=True))
-    together = refine(fixed, moving, initial)
-    assert together.iterations[:2].max() < together.iterations[2:].max()
-    assert errors(together.matrix, H).max() < 0.01
+    fixed, moving, _, initial = (torch.cat(parts) for parts in zip(easy, hard, strict=True))
+    coarse = RefineSettings(tolerance=0.5)
+    together = refine(fixed, moving, initial, settings=coarse)
+    assert together.iterations[:2].max() < together.iterations[2:].min()
     for i in range(4):
-        alone = refine(fixed[i : i + 1], moving[i : i + 1], initial[i : i + 1])
+        own = slice(i, i + 1)
+        alone = refine(fixed[own], moving[own], initial[own], settings=coarse)
         assert alone.iterations[0] == together.iterations[i]
         torch.testing.assert_close(alone.matrix[0], together.matrix[i], atol=1e-4, rtol=0)
 
@@ -173,16 +181,18 @@ def test_flat_map_is_not_refined():
     assert torch.equal(found.matrix, initial)
 
 
-def test_the_residual_never_rises_on_unrelated_maps():
-    fixed, _, _, initial = draw(8, error=8)
-    _, moving, _, _ = draw(8, seed=9)
+def test_unrelated_maps_neither_raise_the_residual_nor_fold_the_image():
+    size = (32, 32)
+    fixed, _, _, initial = draw(24, 1, 10, size, size, seed=3, waves=6)
+    _, moving, _, _ = draw(24, 1, 10, size, size, seed=9, waves=6)
     found = refine(fixed, moving, initial, settings=RefineSettings(iterations=40))
     assert (found.residual_after <= found.residual_before).all()
     assert found.matrix.isfinite().all()
-    square = torch.tensor([[0.0, 0], [95, 0], [95, 79], [0, 79]])
-    x, y = apply_homography(found.matrix, square).unbind(-1)
-    area = (x * y.roll(-1, -1) - y * x.roll(-1, -1)).sum(-1) / 2
-    assert (area > 0).all()
+    square = torch.tensor([[0.0, 0, 1], [31, 0, 1], [31, 31, 1], [0, 31, 1]])
+    depth = (square @ found.matrix.mT)[..., 2]
+    assert found.accepted.sum() > 20
+    assert (depth[found.accepted] > 0).all()
+    assert (torch.linalg.det(found.matrix[found.accepted]) > 0).all()
 
 
 def test_convention_matrix_maps_fixed_to_moving():
