@@ -119,9 +119,10 @@ def _mutual_with_ratio(features0: np.ndarray, features1: np.ndarray) -> list[tup
 
 
 def _gradient_magnitude(image: Image) -> np.ndarray:
-    smooth = cv2.GaussianBlur(_grey(image).astype(np.float32), (0, 0), 1)
-    gx, gy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    return cv2.magnitude(gx, gy)
+    """In whole numbers up to the square root, so that it is the same to the last bit every time."""
+    smooth = cv2.GaussianBlur(_grey(image).astype(np.uint16) * 256, (0, 0), 1)
+    gx, gy = cv2.Sobel(smooth, cv2.CV_64F, 1, 0), cv2.Sobel(smooth, cv2.CV_64F, 0, 1)
+    return (np.sqrt(gx * gx + gy * gy) / 256).astype(np.float32)
 
 
 def _shrunk(image: np.ndarray, factor: int) -> np.ndarray:
