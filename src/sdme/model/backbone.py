@@ -33,9 +33,9 @@ class Encoder(nn.Sequential):
             *_convolution(64, ENCODER_CHANNELS, 3, 2),
         )
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 64 h w"]:
+    def forward(self, input: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 64 h w"]:  # noqa: A002
         """Encode an image that has ImageNet's mean and deviation removed."""
-        return super().forward(image)
+        return super().forward(input)
 
 
 class Branch(nn.Sequential):
@@ -50,6 +50,6 @@ class Branch(nn.Sequential):
             *_convolution(channels, channels, 2, 16, norm=False, relu=False),
         )
 
-    def forward(self, shared: Float[Tensor, "b 64 h w"]) -> Float[Tensor, "b c h w"]:
-        """Features of one task on the grid of the image."""
-        return super().forward(shared)
+    def forward(self, input: Float[Tensor, "b 64 h w"]) -> Float[Tensor, "b c h w"]:  # noqa: A002
+        """Features of one task on the grid of the image, from the shared ones."""
+        return super().forward(input)
