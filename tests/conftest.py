@@ -1,9 +1,15 @@
-"""A registration made by hand, so that its outcome is known without a network."""
+"""Shapes are checked at run time; a registration made by hand, its outcome known in advance."""
 
+import jaxtyping
 import numpy as np
 import pytest
 
-from sdme import Matches, Reason, Registration, Status, Transform
+jaxtyping.install_import_hook(
+    ["sdme.geometry", "sdme.losses", "sdme.model", "sdme.refine"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
+from sdme import Matches, Reason, Registration, Status, Transform  # noqa: E402
 
 MATRIX = np.array([[0.98, -0.05, 12.0], [0.04, 1.01, -6.0], [1e-5, 2e-5, 1.0]])
 
