@@ -60,7 +60,7 @@ clean:
 # Python on Debian and Ubuntu can lack the part of venv that brings pip; pip itself then helps out.
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "$(PYTHON) is older than Python 3.11: name another with make PYTHON=python3.12"; exit 1; }
+	  { echo "$(PYTHON) is no Python 3.11 or newer: name one, as in make demo PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null && $(PYTHON) -m venv $(VENV) || \
 	  { $(PYTHON) -m venv --without-pip $(VENV) && \
 	    $(PYTHON) -m pip --python $(BIN)/python install -q pip; } || \
