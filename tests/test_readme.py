@@ -1,5 +1,6 @@
 """What the pages for users show really works: the example runs, commands and links exist."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from sdme import Reason, Transform
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -65,6 +68,17 @@ def test_make_knows_its_targets(page, words):
     subprocess.run(
         ["make", "--dry-run", *words[1:]], cwd=ROOT, check=True, capture_output=True, text=True
     )
+
+
+def test_transform_file_on_its_page_can_be_read():
+    (text,) = blocks(ROOT / "docs" / "transform-format.md", "json")
+    content = json.loads(text)
+    assert Transform.from_dict(content).to_dict() == content
+
+
+def test_every_reason_is_on_the_page_of_usage():
+    named = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "usage.md").read_text(), re.M))
+    assert named >= {reason.value for reason in Reason} - {"none"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
