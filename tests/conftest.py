@@ -1,5 +1,9 @@
-"""Shapes are checked at run time; a registration made by hand, its outcome known in advance."""
+"""Shapes are checked at run time; packs and registrations made by hand, known in advance."""
 
+import io
+import tarfile
+
+import cv2
 import jaxtyping
 import numpy as np
 import pytest
@@ -51,3 +55,22 @@ def handmade():
         )
 
     return build
+
+
+@pytest.fixture
+def write_pack():
+    """Write a plain tar of named members: RGB arrays, encoded by their suffix, or bytes."""
+
+    def write(path, members):
+        with tarfile.open(path, "w") as archive:
+            for name, content in reversed(members.items()):
+                data = content
+                if not isinstance(content, bytes):
+                    _, array = cv2.imencode(f".{name.rpartition('.')[2]}", content[..., ::-1])
+                    data = array.tobytes()
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        return path
+
+    return write

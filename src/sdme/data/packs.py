@@ -41,8 +41,8 @@ def read_pack(path: str | Path) -> Iterator[PackItem]:
     """Decode a pack, its members in the order of their names; all cores decode.
 
     Raises:
-        InputError: the file is no tar, a member is no image, or a pair is incomplete or of two
-            sizes.
+        InputError: the file is no tar or an empty one, a member is no image, or a pair is
+            incomplete or of two sizes.
     """
     with ThreadPoolExecutor() as pool:
         yield from pool.map(lambda entry: _decode_item(path, *entry), _entries(path))
@@ -51,20 +51,24 @@ def read_pack(path: str | Path) -> Iterator[PackItem]:
 def _entries(path: str | Path) -> list[tuple[str, bytes, bytes | None]]:
     """Identity and encoded images of each item; a photo has no second image."""
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, "r:") as archive:
             members = (m for m in archive.getmembers() if m.isfile())
             content = {m.name: _bytes(archive, m) for m in members}
     except (tarfile.TarError, OSError) as error:
-        raise InputError(f"cannot read pack {path}: {error}") from None
+        raise InputError(f"cannot read pack {path}: {error}; give a plain tar file") from None
+    if not content:
+        raise InputError(f"{path} is empty; give a tar file of images")
     entries = []
     for name in sorted(content):
-        stem, _, side = name.rpartition(".")[0].rpartition(".")
+        identity, _, suffix = name.rpartition(".")
+        stem, _, side = identity.rpartition(".")
         if not stem or side not in ("a", "b"):
-            entries.append((name.rpartition(".")[0], content[name], None))
-        elif side == "a":
-            partner = name.replace(".a.", ".b.")
-            if partner not in content:
-                raise InputError(f"{path}: {name} has no partner {partner}")
+            entries.append((identity or name, content[name], None))
+            continue
+        partner = f"{stem}.{'b' if side == 'a' else 'a'}.{suffix}"
+        if partner not in content:
+            raise InputError(f"{path}: {name} has no partner {partner}")
+        if side == "a":
             entries.append((stem, content[name], content[partner]))
     return entries
 

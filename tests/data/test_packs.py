@@ -1,0 +1,111 @@
+"""Packs of pairs and photos, and what is said about broken ones."""
+
+import cv2
+import numpy as np
+import pytest
+
+from sdme.data.packs import list_packs, read_pack
+from sdme.errors import InputError
+
+
+def picture(seed, height=20, width=30):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def encoded(image):
+    _, data = cv2.imencode(".png", image)
+    return data.tobytes()
+
+
+def test_pairs_and_photos_in_the_order_of_their_names(tmp_path, write_pack):
+    images = {name: picture(i) for i, name in enumerate(["x.a", "x.b", "p", "y.a", "y.b"])}
+    members = {f"{name}.png": image for name, image in images.items()}
+    items = list(read_pack(write_pack(tmp_path / "pack.tar", members)))
+    assert [item.id for item in items] == ["p", "x", "y"]
+    photo, x, y = items
+    assert photo.first is photo.second and np.array_equal(photo.first, images["p"])
+    for item, name in ((x, "x"), (y, "y")):
+        assert np.array_equal(item.first, images[f"{name}.a"])
+        assert np.array_equal(item.second, images[f"{name}.b"])
+
+
+def test_images_come_as_rgb_bytes(tmp_path, write_pack):
+    red = np.zeros((8, 9, 3), np.uint8)
+    red[..., 0] = 200
+    grey = np.full((8, 9), 7, np.uint8)
+    deep = np.full((8, 9), 300 * 256 // 2, np.uint16)
+    members = {"a.png": red, "b.png": encoded(grey), "c.png": encoded(deep)}
+    first, second, third = read_pack(write_pack(tmp_path / "pack.tar", members))
+    assert first.first[0, 0].tolist() == [200, 0, 0]
+    assert second.first.shape == (8, 9, 3) and (second.first == 7).all()
+    assert third.first.dtype == np.uint8 and (third.first == 150).all()
+
+
+def test_folders_and_dots_in_names(tmp_path, write_pack):
+    members = {
+        "v1.2/site.a.png": picture(0),
+        "v1.2/site.b.png": picture(1),
+        "v1.2/other.photo.jpg": picture(2),
+    }
+    items = list(read_pack(write_pack(tmp_path / "pack.tar", members)))
+    assert [item.id for item in items] == ["v1.2/other.photo", "v1.2/site"]
+    assert np.array_equal(items[1].second, picture(1))
+
+
+def test_an_identity_may_itself_contain_the_mark_of_a_side(tmp_path, write_pack):
+    members = {
+        "site.a.7.a.png": picture(0),
+        "site.a.7.b.png": picture(1),
+    }
+    (item,) = read_pack(write_pack(tmp_path / "pack.tar", members))
+    assert item.id == "site.a.7" and np.array_equal(item.second, picture(1))
+
+
+@pytest.mark.parametrize(
+    "members, message",
+    [
+        ({"x.a.png": picture(0)}, r"x\.a\.png has no partner x\.b\.png"),
+        ({"x.b.png": picture(0)}, r"x\.b\.png has no partner x\.a\.png"),
+        (
+            {"x.a.png": picture(0), "x.b.png": picture(1, 30, 20)},
+            "the pair x has images of two sizes",
+        ),
+        ({"x.png": b"no image"}, "an image of x cannot be decoded"),
+        ({"x.png": b""}, "an image of x cannot be decoded"),
+        ({"x.a.png": picture(0), "x.b.png": b"no"}, "an image of x cannot be decoded"),
+        ({"x.png": encoded(picture(0))[:200]}, "an image of x cannot be decoded"),
+        ({"README": b"text"}, "an image of README cannot be decoded"),
+        ({}, "is empty"),
+    ],
+)
+def test_broken_members_are_refused(tmp_path, write_pack, members, message):
+    path = write_pack(tmp_path / "pack.tar", members)
+    with pytest.raises(InputError, match=message) as error:
+        list(read_pack(path))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, None])
+def test_files_that_are_no_tar_are_refused(tmp_path, content):
+    path = tmp_path / "pack.tar"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot read pack") as error:
+        list(read_pack(path))
+    assert "\n" not in str(error.value)
+
+
+def test_truncated_pack_is_refused(tmp_path, write_pack):
+    path = write_pack(tmp_path / "pack.tar", {"x.png": picture(0, 90, 90)})
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(InputError, match=r"pack\.tar"):
+        list(read_pack(path))
+
+
+def test_packs_of_a_folder(tmp_path):
+    for name in ("b.tar", "a.tar", "note.txt"):
+        (tmp_path / name).touch()
+    assert list_packs(tmp_path) == [tmp_path / "a.tar", tmp_path / "b.tar"]
+    for folder in (tmp_path / "none", tmp_path / "note.txt"):
+        with pytest.raises(InputError, match="holds no packs"):
+            list_packs(folder)
