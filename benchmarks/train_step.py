@@ -18,7 +18,7 @@ import torch
 from sdme.config import DataSettings, TrainSettings
 from sdme.data.batches import ImageStore, make_batch
 from sdme.model.network import SdmeNetwork
-from sdme.train.step import compute_gradients
+from sdme.train.step import LossFunction, branch_losses, compute_gradients
 
 
 def median_seconds(action: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -57,19 +57,21 @@ def main() -> None:
     batch = make_batch(store, args.batch, data)
     network = SdmeNetwork().to(device, memory_format=torch.channels_last)
 
-    def step() -> None:
+    def step(losses_of: LossFunction) -> None:
         network.zero_grad(set_to_none=True)
-        compute_gradients(network, batch, settings.losses, bfloat16=device.type == "cuda")
+        bfloat16 = device.type == "cuda"
+        compute_gradients(network, batch, settings.losses, bfloat16=bfloat16, losses_of=losses_of)
 
     def report(name: str, action: Callable[[], object]) -> None:
         seconds = median_seconds(action, device, args.repeats)
         print(f"{name:16s} {seconds * 1e3:9.1f} ms {args.batch / seconds:9.0f} pairs/s", flush=True)
 
     report("batch creation", lambda: make_batch(store, args.batch, data))
-    report("step, eager", step)
+    report("step, eager", lambda: step(branch_losses))
     if device.type == "cuda":
-        network.compile_parts()
-        report("step, compiled", step)
+        network.encoder.compile(dynamic=False)
+        compiled = torch.compile(branch_losses, dynamic=False)
+        report("step, compiled", lambda: step(compiled))
         print(f"memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
 

@@ -125,6 +125,10 @@ class LossSettings(Settings):
     peakiness: float = Field(default=1, ge=0)
     guidance: float = Field(default=0.008, ge=0)
     agents: float = Field(default=1, ge=0)
+    brightness: float = Field(default=1, ge=0)
+    convexity: float = Field(
+        default=1, ge=0, description="at 1 a structure map trained from scratch goes flat"
+    )
     unit_weights: bool = Field(
         default=False, description="alignment weights are scaled to a mean of 1 a pair"
     )
@@ -142,16 +146,24 @@ class TrainSettings(Settings):
     network: NetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
     losses: LossSettings = LossSettings()
-    steps: int = Field(default=40_000, ge=1)
+    steps: int | None = Field(
+        default=None, ge=1, description="none: as many as fit into the run's time limit"
+    )
     batch: int = Field(default=8, ge=1, description="pairs a step")
     learning_rate: float = Field(default=1e-4, gt=0, description="peak; cosine down to zero")
+    easy_steps: int = Field(
+        default=0, ge=0, description="real pairs and other modalities come in over so many steps"
+    )
+    chunk: int = Field(default=4, ge=1, description="steps whose batches are made at once")
     warmup: int = Field(default=500, ge=0, description="steps of linear warm-up")
     weight_decay: float = Field(default=5e-4, ge=0)
     gradient_clip: float = Field(default=1.0, gt=0, description="norm of each part at most")
     frozen_from: float = Field(
         default=1.0, ge=0, le=1, description="batch statistics stand still from this share of steps"
     )
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Literal["bfloat16", "float32"] = Field(
+        default="bfloat16", description="of the network on CUDA; always float32 on a CPU"
+    )
     compile: bool = Field(default=True, description="torch.compile on CUDA")
     seed: int = 0
     log_every: int = Field(default=200, ge=1, description="steps")

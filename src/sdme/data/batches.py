@@ -109,18 +109,25 @@ def _squares(image: np.ndarray, side: int) -> list[np.ndarray]:
     return [image[start : start + side] for start in starts]
 
 
-def make_batch(store: ImageStore, count: int, settings: DataSettings) -> Batch:
-    """Draw, crop, warp and render ``count`` pairs; photos come last in the batch."""
+def make_batch(
+    store: ImageStore, count: int, settings: DataSettings, difficulty: float = 1.0
+) -> Batch:
+    """Draw, crop, warp and render ``count`` pairs, in random order.
+
+    ``difficulty`` in [0, 1] scales the share of real pairs and how often pictures are re-rendered:
+    at 0 both images come from one photo, in one modality.
+    """
     device = store.first.device
-    real = round(count * settings.pair_share) if store.photos else count
+    real = round(count * settings.pair_share * difficulty) if store.photos else count
     real = real if store.pairs else 0
     draw = torch.rand(count, device=device)
+    order = torch.randperm(count, device=device)
     index = torch.cat(
         [
             torch.searchsorted(store.cumulative, draw[:real]).clamp(max=max(store.pairs - 1, 0)),
             store.pairs + (draw[real:] * store.photos).long().clamp(max=max(store.photos - 1, 0)),
         ]
-    )
+    )[order]
     swap = torch.rand(count, 1, 1, 1, device=device) < 0.5
     first, second = store.first[index], store.second[index]
     first, second = torch.where(swap, second, first), torch.where(swap, first, second)
@@ -131,12 +138,13 @@ def make_batch(store: ImageStore, count: int, settings: DataSettings) -> Batch:
     H = homography_from_shifts(shifts * strength, fixed_size, moving_size)
     moving = _cut(first, place, settings.moving_side)
     fixed = _cut(second, place @ H, settings.fixed_side)
-    photo = torch.arange(count, device=device).view(-1, 1, 1, 1) >= real
+    photo = order.view(-1, 1, 1, 1) >= real
     turned = torch.rand(count, 1, 1, 1, device=device) < 0.5
-    strong = torch.where(photo, settings.photo_synthesis, settings.pair_synthesis)
+    seldom = settings.pair_synthesis * difficulty
+    often = torch.where(photo, settings.photo_synthesis * difficulty, seldom)
     return Batch(
-        _render(fixed, torch.where(turned, strong, settings.pair_synthesis)),
-        _render(moving, torch.where(turned, settings.pair_synthesis, strong)),
+        _render(fixed, torch.where(turned, often, seldom)),
+        _render(moving, torch.where(turned, seldom, often)),
         H,
     )
 

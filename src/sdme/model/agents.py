@@ -50,7 +50,7 @@ class AgentBlock(nn.Module):
         self, pixels: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b agents c"]]:
         """Pixels with context added, and the updated agents."""
-        rows = pixels.flatten(2).mT
+        rows = pixels.permute(0, 2, 3, 1).flatten(1, 2)
         learned = self.agents.expand(len(rows), -1, -1)
         message = linear_attention(
             self._split(self.query(learned)),
@@ -62,7 +62,8 @@ class AgentBlock(nn.Module):
         context = linear_attention(
             rows[:, None], learned[:, None].to(rows.dtype), updated[:, None].to(rows.dtype)
         )[:, 0]
-        return pixels + context.mT.unflatten(2, pixels.shape[-2:]), updated
+        context = context.unflatten(1, pixels.shape[-2:]).permute(0, 3, 1, 2)
+        return pixels + context, updated
 
     def _split(self, rows: Float[Tensor, "b n c"]) -> Float[Tensor, "b heads n d"]:
-        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2).contiguous()

@@ -97,13 +97,6 @@ class SdmeNetwork(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
 
-    def compile_parts(self) -> None:
-        """Compile encoder, branches and agents, each for every size of image it meets."""
-        parts = (self.encoder, self.matching, self.alignment, self.agent_block)
-        for part in parts:
-            if part is not None:
-                part.compile(dynamic=False)
-
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Features:
         """Both tasks on a batch of images."""
         shared = self.encode(image)

@@ -6,7 +6,6 @@ import tomllib
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from sdme.config import TrainSettings
 from sdme.errors import InputError, SdmeError
@@ -14,15 +13,25 @@ from sdme.train.loop import RunOptions, train
 
 
 def read_settings(path: Path, changes: list[str]) -> TrainSettings:
-    """Settings from a TOML file; ``changes`` are further lines of TOML such as ``steps=100``."""
+    """Settings from a TOML file; ``changes`` are further lines such as ``steps=100``."""
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        for change in changes:
-            content |= tomllib.loads(change)
+        content = tomllib.loads("\n".join([*changes, path.read_text(encoding="utf-8")]))
         return TrainSettings.model_validate(content)
-    except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
+    except (OSError, ValueError) as error:  # not there, no text, no TOML, or no such setting
         line = str(error).replace("\n", "; ")
         raise InputError(f"cannot use settings {path}: {line}") from None
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        InputError: it is not to be had here.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device {name!r} cannot be used here; give cpu or cuda") from None
 
 
 def main() -> int:
@@ -38,7 +47,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         settings = read_settings(args.settings, args.set)
-        device = torch.device(args.device)
+        device = usable_device(args.device)
         train(settings, RunOptions(args.packs, args.out, device, args.seconds, args.limit))
     except SdmeError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -14,13 +14,18 @@ from sdme.files import replacing
 
 @dataclass
 class TrainState:
-    """Everything that changes while training: steps done, skipped steps, model, optimiser."""
+    """Everything that changes while training.
+
+    ``total`` is the number of steps of the whole run, ``None`` while it is being found from the
+    time limit; ``skipped`` counts steps whose gradient was not finite.
+    """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     settings: TrainSettings
     step: int = 0
     skipped: int = 0
+    total: int | None = None
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:
@@ -31,6 +36,7 @@ def save_checkpoint(path: Path, state: TrainState) -> None:
         "settings": state.settings.model_dump_json(),
         "step": state.step,
         "skipped": state.skipped,
+        "total": state.total,
         "random_cpu": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
@@ -47,13 +53,16 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read checkpoint {path}: {error}") from None
-    if TrainSettings.model_validate_json(content["settings"]) != state.settings:
+        settings = content["settings"]
+    except Exception as error:  # what a damaged file raises is not documented
+        kind = type(error).__name__
+        raise InputError(f"cannot read checkpoint {path} ({kind}); give another folder") from None
+    if settings != state.settings.model_dump_json():
         raise InputError(f"{path} was written with other settings; give those or another folder")
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.step, state.skipped = content["step"], content["skipped"]
+    state.total = content["total"]
     torch.set_rng_state(content["random_cpu"].cpu())
     if "random_cuda" in content and device.type == "cuda":
         torch.cuda.set_rng_state(content["random_cuda"].cpu())

@@ -23,10 +23,17 @@ from torch import Tensor
 from sdme.config import TrainSettings
 from sdme.data.batches import Batch, ImageStore, load_store, make_batch
 from sdme.data.packs import list_packs
+from sdme.errors import InputError
 from sdme.model.network import SdmeNetwork
 from sdme.model.weights import save_weights
 from sdme.train.checkpoint import TrainState, load_checkpoint, save_checkpoint
-from sdme.train.step import NAMES, compute_gradients, matching_parameters
+from sdme.train.step import (
+    NAMES,
+    LossFunction,
+    branch_losses,
+    compute_gradients,
+    matching_parameters,
+)
 from sdme.train.validate import validate
 
 
@@ -42,55 +49,111 @@ class RunOptions:
 
 
 def train(settings: TrainSettings, options: RunOptions) -> TrainState:
-    """Run or resume a training until its last step, the time limit or Ctrl-C; then save.
+    """Run or resume a training until its last step or the time limit; then save.
+
+    Ctrl-C loses the steps since the last checkpoint, nothing else.
 
     Raises:
         InputError: packs or checkpoint cannot be used.
     """
     begin = time.monotonic()
+    if settings.steps is None and math.isinf(options.seconds):
+        raise InputError("neither steps nor a time limit is given; set steps or give --seconds")
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoint, console = options.out / "checkpoint.pt", Console(stderr=True)
     torch.manual_seed(settings.seed)
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     network = SdmeNetwork(settings.network).to(options.device, memory_format=torch.channels_last)
-    state = TrainState(network, _optimizer(network, settings), settings)
+    state = TrainState(network, _optimizer(network, settings), settings, total=settings.steps)
     if checkpoint.exists():
         load_checkpoint(checkpoint, state, options.device)
         console.print(f"resumed at step {state.step}")
     training, validation = _load_stores(settings, options)
     network.train()
+    losses_of = branch_losses
     if settings.compile and options.device.type == "cuda":
-        network.compile_parts()
+        network.encoder.compile(dynamic=False)
+        losses_of = torch.compile(branch_losses, dynamic=False)
+    clock = _Clock(options.device)
     log = _Log(options.out / "log.jsonl", console, options.device)
     try:
-        while state.step < settings.steps and time.monotonic() - begin < options.seconds:
-            _one_step(state, training, log)
-            if state.step % settings.log_every == 0:
+        while _is_unfinished(state) and time.monotonic() - begin < options.seconds:
+            if state.total is None:
+                state.total = clock.total_steps(state.step, begin + options.seconds)
+            for batch in _batches(training, state):
+                _one_step(state, batch, log, losses_of)
+            if _is_due(state, settings.log_every):
                 state.skipped += log.write(state)
-            if state.step % settings.validate_every == 0:
+            if _is_due(state, settings.validate_every):
                 figures = validate(network, validation, settings.data, settings.validation_pairs)
                 log.write_validation(state, asdict(figures))
-            if state.step % settings.checkpoint_every == 0:
+            if _is_due(state, settings.checkpoint_every):
                 _save(state, options.out)
     except KeyboardInterrupt:
-        console.print(f"stopped at step {state.step}; the same command goes on from there")
+        console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
+        return state
     _save(state, options.out)
     return state
 
 
-def _one_step(state: TrainState, store: ImageStore, log: "_Log") -> None:
-    """One batch, one update; nothing waits for the device."""
+def _batches(store: ImageStore, state: TrainState) -> list[Batch]:
+    """The batches of the next few steps, made together: fewer, larger launches."""
+    settings, form = state.settings, torch.channels_last
+    difficulty = min(1.0, state.step / settings.easy_steps) if settings.easy_steps else 1.0
+    made = make_batch(store, settings.batch * settings.chunk, settings.data, difficulty)
+    fixed, moving = (i.contiguous(memory_format=form) for i in (made.fixed, made.moving))
+    parts = zip(*(t.split(settings.batch) for t in (fixed, moving, made.H)), strict=True)
+    return [Batch(*part) for part in parts]
+
+
+def _is_due(state: TrainState, every: int) -> bool:
+    """Whether a multiple of ``every`` was passed by the last chunk of steps."""
+    return state.step // every > (state.step - state.settings.chunk) // every
+
+
+def _is_unfinished(state: TrainState) -> bool:
+    return state.total is None or state.step < state.total
+
+
+class _Clock:
+    """Finds how many steps fit into a time limit, from the speed of the first ones."""
+
+    first, last, reserve = 100, 300, 0.97
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.began = device, (0, 0.0)
+
+    def total_steps(self, step: int, deadline: float) -> int | None:
+        """All steps of the run, once enough were timed; none of the first are (compilation)."""
+        if step < self.first or math.isinf(deadline):
+            return None
+        if self.device.type == "cuda" and (not self.began[0] or step >= self.last):
+            torch.cuda.synchronize()
+        now = time.monotonic()
+        if not self.began[0]:
+            self.began = (step, now)
+        if step < self.last:
+            return None
+        speed = (step - self.began[0]) / (now - self.began[1])
+        return step + max(1, int((deadline - now) * speed * self.reserve))
+
+
+def _one_step(state: TrainState, batch: Batch, log: "_Log", losses_of: LossFunction) -> None:
+    """One update; nothing waits for the device."""
     settings, network = state.settings, state.network
     assert isinstance(network, SdmeNetwork)
-    if state.step >= settings.frozen_from * settings.steps:
+    if state.total and state.step >= settings.frozen_from * state.total:
         network.freeze_statistics()
     for group in state.optimizer.param_groups:
-        group["lr"].fill_(learning_rate(settings, state.step))
-    batch = _channels_last(make_batch(store, settings.batch, settings.data))
+        group["lr"].fill_(learning_rate(settings, state.step, state.total))
     state.optimizer.zero_grad(set_to_none=True)
     report = compute_gradients(
-        network, batch, settings.losses, bfloat16=settings.precision == "bfloat16"
+        network,
+        batch,
+        settings.losses,
+        bfloat16=settings.precision == "bfloat16" and batch.H.is_cuda,
+        losses_of=losses_of,
     )
     groups = [network.encoder, network.alignment, None]
     norm = torch.stack([_clip(network, part, settings.gradient_clip) for part in groups]).sum()
@@ -101,10 +164,11 @@ def _one_step(state: TrainState, store: ImageStore, log: "_Log") -> None:
     log.add(torch.cat([report.losses, torch.stack([report.share, norm, skip])]))
 
 
-def learning_rate(settings: TrainSettings, step: int) -> float:
-    """Linear warm-up, then a cosine down to zero at the last step."""
+def learning_rate(settings: TrainSettings, step: int, total: int | None) -> float:
+    """Linear warm-up, then a cosine down to zero at the last step, once that is known."""
     warm = min(1.0, (step + 1) / max(settings.warmup, 1))
-    return settings.learning_rate * warm * (1 + math.cos(math.pi * step / settings.steps)) / 2
+    share = step / total if total else 0.0
+    return settings.learning_rate * warm * (1 + math.cos(math.pi * share)) / 2
 
 
 def _clip(network: SdmeNetwork, part: torch.nn.Module | None, largest: float) -> Tensor:
@@ -129,14 +193,6 @@ def _load_stores(settings: TrainSettings, options: RunOptions) -> tuple[ImageSto
     pairs, photos = list_packs(where / "pairs/train"), list_packs(where / "photos/train")
     training = load_store(pairs, photos, settings.data, device, limit)
     return training, load_store(list_packs(where / "pairs/val"), [], settings.data, device, limit)
-
-
-def _channels_last(batch: Batch) -> Batch:
-    form = torch.channels_last
-    return Batch(
-        batch.fixed.contiguous(memory_format=form), batch.moving.contiguous(memory_format=form),
-        batch.H,
-    )  # fmt: skip
 
 
 def _save(state: TrainState, folder: Path) -> None:
@@ -167,7 +223,10 @@ class _Log:
         skipped = round(values[-1])
         seconds = time.monotonic() - self.since
         row = {n: v / max(self.count - skipped, 1) for n, v in zip(self.names, values, strict=True)}
-        row |= {"skipped": skipped, "learning_rate": learning_rate(state.settings, state.step)}
+        row |= {
+            "skipped": skipped,
+            "learning_rate": learning_rate(state.settings, state.step, state.total),
+        }
         row["pairs_per_second"] = self.count * state.settings.batch / seconds
         self._append(state.step, row)
         self.sum.zero_()

@@ -1,5 +1,6 @@
 """One training step: both tasks' losses, their balance, and the gradients of all parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,11 @@ NAMES = (
 )
 
 
+LossFunction = Callable[
+    [SdmeNetwork, list[Tensor], list[Tensor], Tensor, LossSettings], tuple[Tensor, Tensor, Tensor]
+]
+
+
 @dataclass(frozen=True)
 class StepReport:
     """Numbers of a step, still on the device: losses by name (unweighted) and matching's share."""
@@ -36,23 +42,29 @@ class StepReport:
 
 
 def compute_gradients(
-    network: SdmeNetwork, batch: Batch, settings: LossSettings, *, bfloat16: bool
+    network: SdmeNetwork,
+    batch: Batch,
+    settings: LossSettings,
+    *,
+    bfloat16: bool,
+    losses_of: LossFunction,
 ) -> StepReport:
     """Set the gradients of all parameters, with one forward and one backward pass.
 
     The graph is cut at the shared features of both images. Each task works on its own copy; the
     gradients that reach the copies are combined (MGDA-UB, or a fixed share) and go through the
     encoder once, and each task's own parameters get its gradient times its share. That equals
-    differentiating the combined loss.
+    differentiating the combined loss. ``losses_of`` is :func:`branch_losses`,
+    compiled or not.
     """
     device = batch.fixed.device.type
     with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
         shared = [network.encode(batch.fixed), network.encode(batch.moving)]
         for_matching = [z.detach().requires_grad_() for z in shared]
         for_alignment = [z.detach().requires_grad_() for z in shared]
-        matchings = [network.match(z) for z in for_matching]
-        structures = [network.align(z) for z in for_alignment]
-    matching, alignment, losses = task_losses(network, matchings, structures, batch.H, settings)
+        matching, alignment, losses = losses_of(
+            network, for_matching, for_alignment, batch.H, settings
+        )
     (matching + alignment).backward()
     first, second = _gradients(for_matching), _gradients(for_alignment)
     if settings.matching_share is None:
@@ -72,6 +84,20 @@ def compute_gradients(
     return StepReport(losses, share.detach())
 
 
+def branch_losses(
+    network: SdmeNetwork,
+    for_matching: list[Tensor],
+    for_alignment: list[Tensor],
+    H: Float[Tensor, "b 3 3"],
+    settings: LossSettings,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run both branches on shared features of both images; then :func:`task_losses`."""
+    matchings = [network.match(z) for z in for_matching]
+    structures = [network.align(z) for z in for_alignment]
+    with torch.autocast(H.device.type, enabled=False):
+        return task_losses(network, matchings, structures, H, settings)
+
+
 def task_losses(
     network: SdmeNetwork,
     matchings: list[Matching],
@@ -82,22 +108,16 @@ def task_losses(
     """Loss of the matching task, of the alignment task, and all terms by ``NAMES``."""
     one, two = matchings
     zero = H.new_zeros(())
-    has_agents = one.agents is not None and two.agents is not None
     terms = [
         average_precision_loss(one.descriptors, two.descriptors, H),
         cosine_repeatability_loss(one.repeatability, two.repeatability, H),
         (peakiness_loss(one.repeatability) + peakiness_loss(two.repeatability)) / 2,
-        sum(
-            (
-                dense_guidance_loss(m.repeatability, s, network.guidance_gain)
-                for m, s in zip(matchings, structures, strict=True)
-            ),
-            zero,
-        ),
-        (agent_diversity_loss(one.agents) + agent_diversity_loss(two.agents)) / 2  # type: ignore[arg-type]
-        if has_agents
-        else zero,
+        dense_guidance_loss(one.repeatability, structures[0], network.guidance_gain)
+        + dense_guidance_loss(two.repeatability, structures[1], network.guidance_gain),
+        zero,
     ]
+    if one.agents is not None and two.agents is not None:
+        terms[-1] = (agent_diversity_loss(one.agents) + agent_diversity_loss(two.agents)) / 2
     weights = [torch.ones_like(m.repeatability) for m in matchings]
     if settings.weighted_alignment:
         weights = [m.repeatability for m in matchings]
@@ -108,9 +128,17 @@ def task_losses(
         draw_perturbations(len(H), H),
         unit_weights=settings.unit_weights,
     )
-    matching = sum((getattr(settings, n) * t for n, t in zip(NAMES, terms, strict=False)), zero)
+    weights_of_terms = (
+        settings.average_precision,
+        settings.repeatability,
+        settings.peakiness,
+        settings.guidance,
+        settings.agents,
+    )
+    matching = sum((w * t for w, t in zip(weights_of_terms, terms, strict=True)), zero)
     losses = torch.stack([t.detach() for t in (*terms, brightness, convexity)])
-    return matching, brightness + convexity, losses
+    alignment = settings.brightness * brightness + settings.convexity * convexity
+    return matching, alignment, losses
 
 
 def matching_parameters(network: SdmeNetwork) -> list[torch.nn.Parameter]:
