@@ -1,0 +1,185 @@
+"""Whole runs: what they write, that they resume exactly, and that bad steps do no harm."""
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+
+from sdme.errors import InputError
+from sdme.model.weights import load_network
+from sdme.train import loop
+from sdme.train.loop import learning_rate, train
+from sdme.train.step import NAMES
+
+
+def log_of(out):
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "pairs_per_second"} for line in lines]
+
+
+def assert_equal_states(one, two):
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if isinstance(value, dict):
+            assert_equal_states(value, two[name])
+        else:
+            same = torch.equal(value, two[name]) if torch.is_tensor(value) else value == two[name]
+            assert same, name
+
+
+def interrupted_at(monkeypatch, step, chunk=2):
+    """Ctrl-C while the batches of a step are made."""
+    calls, original = [], loop.make_batch
+
+    def make_batch(*arguments):
+        calls.append(arguments)
+        if chunk * len(calls) > step:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "make_batch", make_batch)
+
+
+def test_a_run_writes_log_checkpoint_and_weights(tiny_settings, options):
+    run = options()
+    state = train(tiny_settings, run)
+    assert (state.step, state.skipped) == (4, 0)
+    files = {path.name for path in run.out.iterdir()}
+    assert files == {"checkpoint.pt", "log.jsonl", "weights.safetensors"}
+    first, second, validation = log_of(run.out)
+    assert (first["step"], second["step"], validation["step"]) == (2, 4, 4)
+    names = {*NAMES, "matching_share", "gradient_norm", "skipped", "learning_rate", "step"}
+    assert set(first) == set(second) == names
+    assert all(math.isfinite(v) for line in (first, second, validation) for v in line.values())
+    assert 0 <= validation["val_matched"] <= 1 and validation["val_drift"] >= 0
+    loaded = load_network(run.out / "weights.safetensors")
+    assert loaded.settings == tiny_settings.network
+    for name, value in state.network.state_dict().items():
+        expected = value if "running" in name or not value.is_floating_point() else value.half()
+        assert torch.equal(loaded.state_dict()[name], expected.to(loaded.state_dict()[name].dtype))
+
+
+def test_an_interrupted_run_continues_exactly(tiny_settings, options, monkeypatch):
+    whole = train(tiny_settings, options("whole"))
+    with monkeypatch.context() as patched:
+        interrupted_at(patched, 2)
+        stopped = train(tiny_settings, options("parts"))
+    assert stopped.step == 2
+    resumed = train(tiny_settings, options("parts"))
+    assert resumed.step == 4
+    assert_equal_states(resumed.network.state_dict(), whole.network.state_dict())
+    one, two = (s.optimizer.state_dict()["state"] for s in (resumed, whole))
+    assert_equal_states(one, two)
+    assert log_of(options("parts").out) == log_of(options("whole").out)
+
+
+def test_a_pause_by_time_continues_exactly(tiny_settings, options, monkeypatch):
+    whole = train(tiny_settings, options("whole"))
+    with monkeypatch.context() as patched:
+        now = [0.0]
+        original = loop.make_batch
+
+        def slow_batch(*arguments):
+            now[0] += 100
+            return original(*arguments)
+
+        patched.setattr(loop, "make_batch", slow_batch)
+        patched.setattr(loop.time, "monotonic", lambda: now[0])
+        paused = train(tiny_settings, options("parts", seconds=50))
+    assert paused.step == 2
+    resumed = train(tiny_settings, options("parts"))
+    assert_equal_states(resumed.network.state_dict(), whole.network.state_dict())
+
+
+def test_a_finished_run_stays_as_it_is(tiny_settings, options):
+    first = train(tiny_settings, options())
+    again = train(tiny_settings, options())
+    assert again.step == 4
+    assert_equal_states(first.network.state_dict(), again.network.state_dict())
+
+
+def test_the_seed_decides(tiny_settings, options):
+    settings = tiny_settings.model_copy(update={"steps": 2, "seed": 1})
+    one, two = train(settings, options("one")), train(settings, options("two"))
+    assert_equal_states(one.network.state_dict(), two.network.state_dict())
+    other = train(settings.model_copy(update={"seed": 2}), options("other"))
+    weights = [s.network.encoder[0].weight for s in (one, other)]
+    assert not torch.equal(*weights)
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_settings, options, monkeypatch):
+    original, weights = loop.branch_losses, []
+
+    def losses(network, *arguments):
+        weights.append([p.detach().clone() for p in network.parameters()])
+        matching, alignment, terms = original(network, *arguments)
+        if len(weights) == 2:
+            matching, terms = matching * torch.nan, terms * torch.nan
+        return matching, alignment, terms
+
+    monkeypatch.setattr(loop, "branch_losses", losses)
+    state = train(tiny_settings, options())
+    assert (state.step, state.skipped) == (4, 1)
+    before, after_bad, after_good = weights[1:]
+    assert all(torch.equal(a, b) for a, b in zip(before, after_bad, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(after_bad, after_good, strict=True))
+    assert all(p.isfinite().all() for p in state.network.parameters())
+    steps = {int(s["step"]) for s in state.optimizer.state.values()}
+    assert steps == {3}
+    first, second = log_of(options().out)[:2]
+    assert (first["skipped"], second["skipped"]) == (1, 0)
+    assert all(math.isfinite(v) for v in first.values()) and first["repeatability"] > 0
+
+
+def test_statistics_stand_still_from_their_share_of_steps(tiny_settings, options, monkeypatch):
+    settings = tiny_settings.model_copy(update={"frozen_from": 0.5, "validate_every": 2})
+    means, original = [], loop.branch_losses
+
+    def losses(network, *arguments):
+        means.append(network.encoder[1].running_mean.clone())
+        return original(network, *arguments)
+
+    monkeypatch.setattr(loop, "branch_losses", losses)
+    state = train(settings, options())
+    assert not torch.equal(means[0], means[1])
+    assert torch.equal(means[1], means[2]) and torch.equal(means[2], means[3])
+    assert torch.equal(means[3], state.network.encoder[1].running_mean)
+
+
+def test_validation_leaves_no_trace(tiny_settings, options):
+    seldom = tiny_settings.model_copy(update={"validate_every": 1000})
+    one, two = train(tiny_settings, options("one")), train(seldom, options("two"))
+    assert_equal_states(one.network.state_dict(), two.network.state_dict())
+
+
+def test_learning_rate_warms_up_and_falls_to_zero(tiny_settings):
+    settings = tiny_settings.model_copy(update={"warmup": 10, "learning_rate": 2.0})
+    rates = [learning_rate(settings, step, 1000) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.2) and rates[4] == pytest.approx(1.0, rel=1e-3)
+    assert rates[500] == pytest.approx(1.0) and rates[1000] == pytest.approx(0)
+    assert max(rates) < 2 and rates.index(max(rates)) in (9, 10)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_other_settings_than_the_checkpoint_are_refused(tiny_settings, options):
+    train(tiny_settings.model_copy(update={"steps": 2}), options())
+    written = (options().out / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match="other settings") as error:
+        train(tiny_settings, options())
+    assert "\n" not in str(error.value)
+    assert (options().out / "checkpoint.pt").read_bytes() == written
+
+
+def test_limits_of_steps_and_items(tiny_settings, options):
+    with pytest.raises(InputError, match="neither steps nor a time limit"):
+        train(tiny_settings.model_copy(update={"steps": None}), options())
+    limited = tiny_settings.model_copy(update={"steps": 2})
+    assert train(limited, options("limited", limit=1)).step == 2
+
+
+def test_missing_packs_are_named(tiny_settings, options, packs):
+    (packs / "photos/train/p.tar").unlink()
+    with pytest.raises(InputError, match="photos/train holds no packs"):
+        train(tiny_settings, options())
