@@ -55,7 +55,8 @@ def main() -> None:
     store = ImageStore(pictures, pictures.flip(0), 40, torch.linspace(0, 1, 40, device=device))
     settings = TrainSettings()
     batch = make_batch(store, args.batch, data)
-    network = SdmeNetwork().to(device, memory_format=torch.channels_last)
+    network = SdmeNetwork().to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def step(losses_of: LossFunction) -> None:
         network.zero_grad(set_to_none=True)

@@ -68,7 +68,7 @@ def load_store(
         squares = _squares_of_pack(path, settings.stored_side, limit)
         first += [a for a, _ in squares]
         second += [b for _, b in squares]
-        weights += [len(squares) ** -0.5] * len(squares)
+        weights += [max(len(squares), 1) ** -0.5] * len(squares)
     pairs = len(first)
     for path in photo_packs:
         squares = _squares_of_pack(path, settings.stored_side, limit)
@@ -134,8 +134,8 @@ def make_batch(
     place = _placement(count, store.first.shape[-1], settings, device)
     shifts = torch.rand(count, 4, 2, device=device) * 2 - 1
     strength = settings.max_shift * torch.rand(count, 1, 1, device=device) ** settings.shift_power
-    fixed_size, moving_size = (settings.fixed_side,) * 2, (settings.moving_side,) * 2
-    H = homography_from_shifts(shifts * strength, fixed_size, moving_size)
+    sides = settings.fixed_side, settings.moving_side
+    H = homography_from_shifts(shifts * strength, *((side, side) for side in sides))
     moving = _cut(first, place, settings.moving_side)
     fixed = _cut(second, place @ H, settings.fixed_side)
     photo = order.view(-1, 1, 1, 1) >= real

@@ -20,7 +20,7 @@ def linear_attention(
     count = key.shape[-2]
     summary = key.mT @ (value / count)
     total = key.sum(-2, keepdim=True, dtype=torch.float32).to(key.dtype) / count
-    return (query @ summary) / (query @ total.mT)
+    return (query @ summary) / (query @ total.mT).clamp(min=1e-6)
 
 
 class AgentBlock(nn.Module):

@@ -64,7 +64,8 @@ def train(settings: TrainSettings, options: RunOptions) -> TrainState:
     torch.manual_seed(settings.seed)
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
-    network = SdmeNetwork(settings.network).to(options.device, memory_format=torch.channels_last)
+    network = SdmeNetwork(settings.network).to(options.device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = TrainState(network, _optimizer(network, settings), settings, total=settings.steps)
     if checkpoint.exists():
         load_checkpoint(checkpoint, state, options.device)
@@ -82,7 +83,8 @@ def train(settings: TrainSettings, options: RunOptions) -> TrainState:
             if state.total is None:
                 state.total = clock.total_steps(state.step, begin + options.seconds)
             for batch in _batches(training, state):
-                _one_step(state, batch, log, losses_of)
+                if _is_unfinished(state):
+                    _one_step(state, batch, log, losses_of)
             if _is_due(state, settings.log_every):
                 state.skipped += log.write(state)
             if _is_due(state, settings.validate_every):
@@ -93,6 +95,7 @@ def train(settings: TrainSettings, options: RunOptions) -> TrainState:
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
         return state
+    state.skipped += log.write(state)
     _save(state, options.out)
     return state
 
@@ -219,6 +222,8 @@ class _Log:
 
     def write(self, state: TrainState) -> int:
         """Write one line and start anew; returns the number of skipped steps it covers."""
+        if not self.count:
+            return 0
         values = self.sum.tolist()
         skipped = round(values[-1])
         seconds = time.monotonic() - self.since

@@ -51,6 +51,8 @@ def compute_gradients(
 ) -> StepReport:
     """Set the gradients of all parameters, with one forward and one backward pass.
 
+    They must be ``None`` before (``zero_grad``).
+
     The graph is cut at the shared features of both images. Each task works on its own copy; the
     gradients that reach the copies are combined (MGDA-UB, or a fixed share) and go through the
     encoder once, and each task's own parameters get its gradient times its share. That equals
@@ -122,8 +124,10 @@ def task_losses(
     if settings.weighted_alignment:
         weights = [m.repeatability for m in matchings]
     brightness, convexity = alignment_losses(
-        *structures,
-        *weights,
+        structures[0],
+        structures[1],
+        weights[0],
+        weights[1],
         H,
         draw_perturbations(len(H), H),
         unit_weights=settings.unit_weights,
