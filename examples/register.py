@@ -1,5 +1,5 @@
 import sdme
 
-result = sdme.register("samples/city_green_nir/fixed.png", "samples/city_green_nir/moving.png")
+result = sdme.register("samples/farmland_blue_swir/fixed.png", "samples/farmland_blue_swir/moving.png")
 print(result.status, result.message)
 result.save("out")

@@ -16,7 +16,7 @@ import sdme
 
 ROOT = Path(__file__).parent.parent.parent
 STORED = Path(__file__).parent / "stored.json"
-QUICK = ("city_green_nir", "tissue_two_stains")
+QUICK = ("coast_rgb_nir", "farmland_blue_swir")
 QUICK_SIDE = 192
 
 
