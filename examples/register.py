@@ -1,5 +1,6 @@
 import sdme
 
-result = sdme.register("samples/farmland_blue_swir/fixed.png", "samples/farmland_blue_swir/moving.png")
+pair = "samples/farmland_blue_swir"
+result = sdme.register(f"{pair}/fixed.png", f"{pair}/moving.png")
 print(result.status, result.message)
 result.save("out")
