@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/register.py samples/city_green_nir --device cpu
+    python benchmarks/register.py samples/farmland_blue_swir --device cpu
 
 Prints a line a size (``max_side``, pixels): seconds of each stage, medians over repeated runs after
 a first one that does not count.
@@ -17,7 +17,7 @@ import sdme
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sample", type=Path, nargs="?", default=Path("samples/city_green_nir"))
+    parser.add_argument("sample", type=Path, nargs="?", default=Path("samples/farmland_blue_swir"))
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 192, 256])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--model", default="general")

@@ -49,7 +49,6 @@ def main() -> None:
     args = parser.parse_args()
     device = torch.device(args.device)
     torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
     data = DataSettings(fixed_side=args.side, moving_side=args.side * 3 // 2)
     pictures = torch.randint(0, 255, (64, 3, 320, 320), dtype=torch.uint8, device=device)
     store = ImageStore(pictures, pictures.flip(0), 40, torch.linspace(0, 1, 40, device=device))

@@ -108,12 +108,14 @@ def test_sparse_alone():
 
 def test_refinement_after_matches():
     better = matrix(x=0.5)
-    verdict = decide(sparse(), DenseEvidence(better, True, drift=0.6))
+    verdict = decide(sparse(), DenseEvidence(better, True, 0.7, 0.2, drift=0.6))
     assert verdict.status is Status.ALIGNED and verdict.matrix is better
     for dense, reason in (
-        (DenseEvidence(better, False, drift=0.6), Reason.REFINEMENT_REJECTED),
-        (DenseEvidence(better, True, drift=9), Reason.NO_AGREEMENT),
-        (DenseEvidence(matrix(d=0.1), True, drift=0.6), Reason.NO_AGREEMENT),
+        (DenseEvidence(better, False, 0.7, 0.2, drift=0.6), Reason.REFINEMENT_REJECTED),
+        (DenseEvidence(better, True, 0.7, 0.2, drift=9), Reason.NO_AGREEMENT),
+        # matches on a logo that both images carry: the maps of the rest do not correlate
+        (DenseEvidence(better, True, 0.17, 0.06, drift=0.6), Reason.NO_AGREEMENT),
+        (DenseEvidence(matrix(d=0.1), True, 0.7, 0.2, drift=0.6), Reason.NO_AGREEMENT),
     ):
         verdict = decide(sparse(), dense)
         assert (verdict.status, verdict.reason) == (Status.UNCERTAIN, reason)

@@ -76,10 +76,12 @@ class VerdictSettings(Settings):
         default=4, gt=0, description="refinement may move the median inlier off its match so far"
     )
     min_agreement: float = Field(
-        default=0.3, ge=-1, le=1, description="least correlation of the maps without matches"
+        default=0.3, ge=-1, le=1, description="least correlation of the maps after refinement"
     )
     chance_margin: float = Field(
-        default=0.15, ge=0, description="by so much it must exceed that of mirrored maps"
+        default=0.15,
+        ge=0,
+        description="above that of mirrored maps, or share of the way from there to 1 with matches",
     )
 
 

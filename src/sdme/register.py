@@ -1,6 +1,7 @@
 """From two images to a transform and an honest word on it: the whole pipeline on one page."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -197,23 +198,20 @@ def _refine(
         gap = _apply(dense.evidence.matrix, sparse.fixed) - sparse.moving
         drift = float(np.median(np.linalg.norm(gap[sparse.inlier], axis=-1)))
         return replace(dense, evidence=replace(dense.evidence, drift=drift))
-    answers = [_refine_from(guess, views, settings, is_guess=True) for guess in guesses]
-    return max(answers, key=lambda answer: answer.evidence.agreement or 0.0)
+    answers = [_refine_from(guess, views, settings) for guess in guesses]
+    return max(answers, key=lambda a: (a.evidence.accepted, a.evidence.agreement))
 
 
-def _refine_from(
-    start: Matrix, views: tuple[_View, _View], settings: RegisterSettings, is_guess: bool = False
-) -> _Dense:
-    """Refine; after a mere guess also ask how well the maps agree, and mirrored ones would."""
+def _refine_from(start: Matrix, views: tuple[_View, _View], settings: RegisterSettings) -> _Dense:
+    """Refine; then ask how well the maps agree, and how well mirrored ones would."""
     fixed, moving = views
     maps, weights = (fixed.structure, moving.structure), (fixed.weight, moving.weight)
     initial = torch.from_numpy(start)[None].to(fixed.weight.device)
     found = refine(*maps, initial, *weights, settings.refine)
-    evidence = DenseEvidence(found.proposed[0].cpu().numpy(), bool(found.accepted))
-    if is_guess:
-        reached = agreement(*maps, found.proposed, *weights).item()
-        chance = chance_agreement(*maps, initial, *weights, settings.refine).max().item()
-        evidence = replace(evidence, agreement=reached, chance=chance)
+    reached = agreement(*maps, found.proposed, *weights).item()
+    chance = chance_agreement(*maps, initial, *weights, settings.refine).max().item()
+    proposed = found.proposed[0].cpu().numpy()
+    evidence = DenseEvidence(proposed, bool(found.accepted), reached, chance)
     return _Dense(evidence, found.residual_before.item(), found.residual_after.item())
 
 
@@ -248,6 +246,8 @@ def _network(model: Model, device: str) -> nn.Module:
         return model.eval()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", device):
+        raise InputError(f"device {device!r} is unknown; use auto, cpu, cuda, cuda:N or mps")
     try:
         usable = torch.empty(0, dtype=torch.float64, device=device).device
     except (RuntimeError, AssertionError, TypeError):

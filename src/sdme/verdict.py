@@ -1,8 +1,9 @@
 """Whether an answer can be believed: rules on what the stages found, in network pixels.
 
 Matches alone are believed when more of them agree than chance explains, ``inliers > base + share *
-matches`` (Brown and Lowe, "Automatic Panoramic Image Stitching", 2007, section 3.1). Refinement
-without matches is believed when the maps agree clearly better than mirrored ones do.
+matches`` (Brown and Lowe, "Automatic Panoramic Image Stitching", 2007, section 3.1). A logo or
+time stamp burnt into two unrelated images passes that test; so the dense maps of the whole images
+have to agree as well, better than mirrored ones do, and clearly better where there are no matches.
 """
 
 from dataclasses import dataclass
@@ -32,15 +33,15 @@ class DenseEvidence:
     """What refinement made of its start.
 
     ``drift`` is the median distance, px, of the inliers from their matches afterwards, ``None``
-    without inliers; ``agreement`` is the correlation of the maps and ``chance`` that of mirrored
-    ones, both ``None`` where matches carry the answer.
+    without inliers; ``agreement`` is the correlation of the maps and ``chance`` the best that
+    refinement reaches on mirrored ones.
     """
 
     matrix: np.ndarray
     accepted: bool
+    agreement: float
+    chance: float
     drift: float | None = None
-    agreement: float | None = None
-    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,11 @@ def _with_matches(
             return uncertain(
                 Reason.NO_AGREEMENT, f"{agree}, but refinement leads away from them; they stand"
             )
+        share_left = settings.chance_margin * (1 - dense.chance)
+        if dense.agreement < max(settings.min_agreement, dense.chance + share_left):
+            return uncertain(
+                Reason.NO_AGREEMENT, f"{agree}, but away from them {_correlation(dense)}"
+            )
         matrix = dense.matrix
     if sparse.inliers <= settings.sure_factor * _needed(sparse, settings):
         return uncertain(Reason.TOO_FEW_INLIERS, f"{agree}, not much more than by chance")
@@ -188,14 +194,17 @@ def _without_matches(
         return failed(Reason.IMPLAUSIBLE_TRANSFORM, "refinement gave no plausible transform")
     if overlap(dense.matrix, fixed_size, moving_size) < settings.min_overlap:
         return failed(Reason.LOW_OVERLAP, "after refinement the images hardly overlap")
-    agreement, chance = dense.agreement or 0.0, dense.chance or 0.0
-    figures = f"the maps correlate at {agreement:.2f}, by chance at {chance:.2f}"
-    if agreement < max(settings.min_agreement, chance + settings.chance_margin):
+    figures = _correlation(dense)
+    if dense.agreement < max(settings.min_agreement, dense.chance + settings.chance_margin):
         return failed(Reason.NO_AGREEMENT, f"after refinement {figures}")
     if sparse is not None:
         message = f"{cause}refinement alone found this: {figures}"
         return Verdict(Status.UNCERTAIN, reason, message, dense.matrix)
     return Verdict(Status.ALIGNED, Reason.NONE, f"after refinement {figures}", dense.matrix)
+
+
+def _correlation(dense: DenseEvidence) -> str:
+    return f"the maps correlate at {dense.agreement:.2f}, by chance at {dense.chance:.2f}"
 
 
 def _needed(found: SparseEvidence, settings: VerdictSettings) -> float:

@@ -137,7 +137,7 @@ def test_no_shift_is_the_centred_placement(pair_pack):
 def test_empty_pack_is_an_error_of_the_package(tmp_path):
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
-    with pytest.raises(InputError, match="no images"):
+    with pytest.raises(InputError, match="is empty"):
         cases_from_pack(tmp_path / "empty.tar", 1, PROTOCOL)
 
 

@@ -47,6 +47,11 @@ def evaluate(options: argparse.Namespace) -> None:
     began = time.time()
     cases = load_cases(options.packs, options.cases, protocol)
     runs = {method: _run(method, cases, protocol, options) for method in methods}
+    out = Path(options.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot use folder {out}: {error.strerror}") from None
     answers: list[Answer] = []
     for method, run in runs.items():
         total = len(cases) * (len(OUR_STAGES) if method == OURS else 1)
@@ -54,8 +59,6 @@ def evaluate(options: argparse.Namespace) -> None:
         answers += track(run, method, total, console=_CONSOLE, disable=hidden)
     facts = _facts(options, protocol, cases, time.time() - began)
     report = f"# Evaluation\n\n{_sentence(facts)}\n\n{to_markdown(answers)}"
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / "table.md", report)
     write_text(out / "cases.csv", to_csv(answers))
     write_text(out / "summary.json", json.dumps({**facts, "sets": to_data(answers)}, indent=1))

@@ -40,8 +40,9 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "and may be far off.",
         "refinement_rejected": "Fine alignment did not improve on the matched places, so their "
         f"answer stands. It may be off by a few pixels. {_CHECK}",
-        "no_agreement": "Fine alignment leads away from the matched places, whose answer stands. "
-        f"One of the two is wrong. {_CHECK}",
+        "no_agreement": "Matched places agree, but the fine structure of the whole images does not "
+        "confirm them: fine alignment leads away from them, or what matched is only a small part, "
+        f"such as a logo in both images. {_CHECK}",
     },
     "failed": {
         "blank_image": "There is no structure to hold on to. Check that the right file was given, "

@@ -4,6 +4,7 @@ import argparse
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,13 +14,25 @@ from sdme.train.loop import RunOptions, train
 
 
 def read_settings(path: Path, changes: list[str]) -> TrainSettings:
-    """Settings from a TOML file; ``changes`` are further lines such as ``steps=100``."""
+    """Settings from a TOML file; ``changes`` such as ``losses.agents=0`` go over what it says."""
     try:
-        content = tomllib.loads("\n".join([*changes, path.read_text(encoding="utf-8")]))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        for change in changes:
+            content = _merged(content, tomllib.loads(change))
         return TrainSettings.model_validate(content)
     except (OSError, ValueError) as error:  # not there, no text, no TOML, or no such setting
         line = str(error).replace("\n", "; ")
         raise InputError(f"cannot use settings {path}: {line}") from None
+
+
+def _merged(content: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Tables of both, entry by entry; elsewhere the change counts."""
+    merged = dict(content)
+    for key, value in change.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value
+    return merged
 
 
 def usable_device(name: str) -> torch.device:
@@ -43,7 +56,9 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="pause after so long")
     parser.add_argument("--limit", type=int, help="only the first items of each pack")
-    parser.add_argument("--set", action="append", default=[], help="one more line of settings")
+    parser.add_argument(
+        "--set", action="append", default=[], help="change one setting, as losses.agents=0"
+    )
     args = parser.parse_args()
     try:
         settings = read_settings(args.settings, args.set)

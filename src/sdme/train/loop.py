@@ -59,11 +59,13 @@ def train(settings: TrainSettings, options: RunOptions) -> TrainState:
     begin = time.monotonic()
     if settings.steps is None and math.isinf(options.seconds):
         raise InputError("neither steps nor a time limit is given; set steps or give --seconds")
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot use folder {options.out}: {error.strerror}") from None
     checkpoint, console = options.out / "checkpoint.pt", Console(stderr=True)
     torch.manual_seed(settings.seed)
     torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
     network = SdmeNetwork(settings.network).to(options.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state = TrainState(network, _optimizer(network, settings), settings, total=settings.steps)
