@@ -53,10 +53,12 @@ def folder(tmp_path):
     return tmp_path
 
 
-def start(folder, how, *arguments, **settings):
+def start(folder, how, *arguments):
+    """Run the command; a shell's background job ignores Ctrl-C, and its children would too."""
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, how, *arguments], cwd=folder, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
 
 
