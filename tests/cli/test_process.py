@@ -53,12 +53,15 @@ def folder(tmp_path):
     return tmp_path
 
 
-def start(folder, how, *arguments):
-    """Run the command; a shell's background job ignores Ctrl-C, and its children would too."""
+def heed_interrupts():
+    """A shell's background job ignores Ctrl-C, and so would the processes of its tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(folder, how, *arguments, prepare=heed_interrupts):
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, how, *arguments], cwd=folder, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=prepare,  # noqa: PLW1509
     )  # fmt: skip
 
 
@@ -86,7 +89,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(folder):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     process = start(folder, "", "register", "a.png", "a.png", "-o", "out/deep", "--quiet",
-                    preexec_fn=small_files_only)  # fmt: skip
+                    prepare=small_files_only)  # fmt: skip
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert out == ""
