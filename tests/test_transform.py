@@ -36,6 +36,31 @@ def test_points_beyond_the_horizon_are_nan():
     assert np.isnan(mapped[1:]).all()
 
 
+def test_inverse_undoes_a_map_that_turns_the_depth_over():
+    folding = Transform([[-1 / 3, 0, 100], [0, 1 / 3, 0], [-0.01, 0, 1]], (50, 50), (150, 150))
+    points = np.random.default_rng(1).uniform(0, 33, (20, 2))
+    mapped = folding.apply(points)
+    expected = np.c_[points, np.ones(20)] @ folding.matrix.T
+    np.testing.assert_allclose(mapped, expected[:, :2] / expected[:, 2:])
+    np.testing.assert_allclose(folding.inverse.apply(mapped), points)
+    unity = folding.inverse @ folding
+    np.testing.assert_allclose(unity.apply(points), points)
+
+
+@pytest.mark.parametrize("shift", [1e6, 1e9])
+@pytest.mark.parametrize("unit", [1e-6, 1, 1e6])
+def test_far_translations_and_units_can_be_inverted(shift, unit):
+    matrix = np.diag([unit, unit, 1]) @ [[1, 0, shift], [0, 1, -shift], [0, 0, 1]]
+    far = Transform(matrix, FIXED, MOVING, "similarity")
+    np.testing.assert_allclose(far.inverse.apply(far.apply([3, 4])), [3, 4], atol=1e-6)
+
+
+def test_inverse_with_the_origin_on_the_horizon_is_an_error():
+    singular_corner = Transform([[0, 0, 1], [0, 1, 0], [1, 0, 1]], FIXED, MOVING)
+    with pytest.raises(InputError, match="origin to infinity"):
+        _ = singular_corner.inverse
+
+
 def test_inverse_undoes(transform):
     points = np.random.default_rng(1).uniform(0, 50, (20, 2))
     np.testing.assert_allclose(transform.inverse.apply(transform.apply(points)), points)
@@ -81,6 +106,11 @@ def test_value_cannot_be_changed(transform):
     assert kept != Transform(H, FIXED, FIXED)
 
 
+def test_equal_values_have_equal_hashes():
+    plus, minus = (Transform([[1, 0, 0], [0, 1, z], [0, 0, 1]], FIXED, MOVING) for z in (0.0, -0.0))
+    assert plus == minus and hash(plus) == hash(minus)
+
+
 KINDS = {
     "translation": [[1, 0, 5], [0, 1, -3], [0, 0, 1]],
     "euclidean": [[0.6, -0.8, 5], [0.8, 0.6, -3], [0, 0, 1]],
@@ -120,6 +150,8 @@ def test_mirrored_matrix_is_affine_but_no_similarity():
         ([[0, 0, 1], [0, 1, 0], [1, 0, 0]], "inverted"),
         ("abc", "table of numbers"),
         ([[1, 0], [0]], "table of numbers"),
+        ([[10**400, 0, 0], [0, 1, 0], [0, 0, 1]], "table of numbers"),
+        ([[1, 0, 0], [0, 1, 0], [0, 0, 1e-310]], "inverted"),
     ],
 )
 def test_unusable_matrix(matrix, expected):
@@ -128,7 +160,21 @@ def test_unusable_matrix(matrix, expected):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("size", [(0, 5), (5, -1), (5.5, 5), (5,), None, "ab", (5, 5, 5)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (0, 5),
+        (5, -1),
+        (5.5, 5),
+        (5,),
+        None,
+        "ab",
+        (5, 5, 5),
+        (math.inf, 5),
+        (math.nan, 5),
+        (2**31, 5),
+    ],
+)
 def test_unusable_size(size):
     with pytest.raises(InputError, match="fixed_size"):
         Transform(H, size, MOVING)
@@ -162,6 +208,7 @@ def test_file_keeps_every_digit(transform, tmp_path):
         ({"moving_from_fixed": "x"}, "table of numbers"),
         ({"kind": "affine"}, "no affine"),
         ({"fixed_size": [0, 0]}, "fixed_size"),
+        ({"fixed_size": [math.inf, 10]}, "fixed_size"),
     ],
 )
 def test_wrong_files(transform, tmp_path, change, expected):

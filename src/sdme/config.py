@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
 Stages = Literal["sparse", "dense", "sparse-to-dense"]
+MAX_PIXELS = 400_000_000  # of an image that is read, and of a grid that is warped onto
 
 
 class Settings(BaseModel):

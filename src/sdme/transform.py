@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 import cv2
 import numpy as np
 
-from sdme.config import Interpolation
+from sdme.config import MAX_PIXELS, Interpolation
 from sdme.errors import InputError
 from sdme.files import write_text
 
@@ -26,6 +26,8 @@ _FLAGS = {
 }
 _MAX_BANDS_A_CALL = 4
 _WARPABLE = ("uint8", "uint16", "int16", "float32", "float64")
+_MAX_SIDE = 2**31 - 1
+_MAX_EXACT = 2**53  # float64, in which wide integers are warped, holds all whole numbers up to it
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ class Transform:
     def inverse(self) -> Self:
         """The map from moving to fixed pixels."""
         matrix = np.linalg.inv(self.matrix)
-        return type(self)(matrix / matrix[2, 2], self.moving_size, self.fixed_size, self.kind)
+        return type(self)(matrix, self.moving_size, self.fixed_size, self.kind)
 
     def __matmul__(self, first: "Transform") -> "Transform":
         """Composition: ``(second @ first).apply(p)`` is ``second.apply(first.apply(p))``."""
@@ -68,24 +70,27 @@ class Transform:
             return NotImplemented
         matrix = self.matrix @ first.matrix
         kind = KINDS[max(KINDS.index(self.kind), KINDS.index(first.kind))]
-        return Transform(matrix / matrix[2, 2], first.fixed_size, self.moving_size, kind)
+        return Transform(matrix, first.fixed_size, self.moving_size, kind)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transform) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        return hash((self.matrix.tobytes(), self.fixed_size, self.moving_size, self.kind))
+        positive_zeros = self.matrix + 0.0
+        return hash((positive_zeros.tobytes(), self.fixed_size, self.moving_size, self.kind))
 
     def apply(self, points: Any) -> np.ndarray:
         """Moving pixels of fixed pixels; ``points`` is ``(..., 2)``.
 
-        Points beyond the horizon of a perspective transform have no image and become NaN.
+        Points beyond the horizon of a perspective transform, seen from the centre of the fixed
+        image, have no image and become NaN.
         """
         points = np.asarray(points, dtype=np.float64)
         if points.shape[-1:] != (2,):
             raise InputError(f"points have shape {points.shape}; give (..., 2) as x, y")
         mapped = points @ self.matrix[:, :2].T + self.matrix[:, 2]
-        depth = np.where(mapped[..., 2:] > 0, mapped[..., 2:], np.nan)
+        depth = mapped[..., 2:]
+        depth = np.where(_side(self.matrix, self.fixed_size) * depth > 0, depth, np.nan)
         return mapped[..., :2] / depth
 
     def warp(
@@ -100,6 +105,10 @@ class Transform:
         ``image`` is ``(h, w)`` or ``(h, w, bands)`` of the moving image's size. Its dtype is kept.
         The grid is ``fixed_size``, or the size of ``like``. Fixed pixels that fall outside the
         image get ``fill``.
+
+        Raises:
+            InputError: the image has another size, the grid is too large, ``fill`` does not fit
+                the dtype, or 64-bit integers lie beyond 2**53.
         """
         image = np.asarray(image)
         if image.shape[1::-1] != self.moving_size:
@@ -109,7 +118,7 @@ class Transform:
                 "or a band of the same grid"
             )
         size = self.fixed_size if like is None else (like.shape[1], like.shape[0])
-        return warp_array(image, self.matrix, size, interpolation, fill)
+        return warp_array(image, self.matrix, size, interpolation, fill, self.fixed_size)
 
     def corner_error(self, truth: "Transform") -> float:
         """Mean distance of the fixed image's corners under both maps, in moving pixels (ACE)."""
@@ -177,18 +186,27 @@ def warp_array(
     size: tuple[int, int],
     interpolation: Interpolation = "bilinear",
     fill: float = 0,
+    frame: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Inverse look-up of ``image`` through ``matrix`` onto a grid of ``size`` (width, height).
 
     Every boolean, integer and floating dtype is kept. Grid points whose nearest pixel is outside
     the image, or that lie beyond the horizon of a perspective ``matrix``, get ``fill``; it is never
-    mixed with the image's own values.
+    mixed with the image's own values. The centre of a ``frame`` (width, height), by default the
+    grid, lies before the horizon.
+
+    Raises:
+        InputError: the interpolation is unknown, the grid is too large, ``fill`` does not fit the
+            dtype, or 64-bit integers lie beyond 2**53.
     """
     if interpolation not in _FLAGS:
         raise InputError(f"interpolation {interpolation!r} is unknown; use one of {list(_FLAGS)}")
-    if image.dtype.name not in _WARPABLE:  # OpenCV refuses these, or narrows them silently
-        wide = image.astype(np.float64)
-        return _as_dtype(warp_array(wide, matrix, size, interpolation, fill), image.dtype)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InputError(
+            f"the grid is {size[0]}x{size[1]} px; at most {MAX_PIXELS // 1_000_000} million pixels "
+            "are warped: use a smaller grid"
+        )
+    _check_values(image, fill)
 
     def warp_bands(bands: np.ndarray) -> np.ndarray:
         flags = _FLAGS[interpolation] | cv2.WARP_INVERSE_MAP
@@ -196,61 +214,112 @@ def warp_array(
             bands, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
 
+    # OpenCV refuses all other dtypes, or narrows them silently
+    wide = image if image.dtype.name in _WARPABLE else image.astype(np.float64)
     step = _MAX_BANDS_A_CALL
     if image.ndim == 2:
-        out = warp_bands(image)
+        out = warp_bands(wide)
     else:
-        parts = [warp_bands(image[..., i : i + step]) for i in range(0, image.shape[2], step)]
+        parts = [warp_bands(wide[..., i : i + step]) for i in range(0, image.shape[2], step)]
         out = np.concatenate([p if p.ndim == 3 else p[..., None] for p in parts], axis=-1)
-    out[~_footprint(image.shape, matrix, size)] = fill
+    out = _as_dtype(out, image.dtype)
+    outside = ~_footprint(image.shape, matrix, size, _side(matrix, frame or size))
+    out[outside] = fill >= 0.5 if image.dtype.kind == "b" else fill
     return out
 
 
-def _footprint(shape: tuple[int, ...], matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Grid points whose nearest pixel is in an image of ``shape``, before the horizon."""
+def _side(matrix: np.ndarray, size: tuple[int, int]) -> float:
+    """Sign of the depth at the centre of a frame, which lies before the horizon."""
+    return float(np.sign(matrix[2] @ [(size[0] - 1) / 2, (size[1] - 1) / 2, 1]))
+
+
+def _footprint(
+    shape: tuple[int, ...], matrix: np.ndarray, size: tuple[int, int], side: float
+) -> np.ndarray:
+    """Grid points whose nearest pixel is in an image of ``shape``, on one side of the horizon."""
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     lies = cv2.warpPerspective(np.ones(shape[:2], np.uint8), matrix, size, flags=flags) > 0
-    depth = np.arange(size[0]) * matrix[2, 0] + matrix[2, 2]
-    rows = np.arange(size[1]) * matrix[2, 1]
+    depth = side * (np.arange(size[0]) * matrix[2, 0] + matrix[2, 2])
+    rows = side * (np.arange(size[1]) * matrix[2, 1])
     if depth.min() + rows.min() <= 0:
         lies &= depth + rows[:, None] > 0
     return lies
 
 
+def _check_values(image: np.ndarray, fill: float) -> None:
+    """What integers cannot hold, or what float64 cannot carry, is an error."""
+    if image.dtype.kind not in "iu":
+        return
+    limits = np.iinfo(image.dtype)
+    if not (limits.min <= fill <= limits.max and fill == int(fill)):
+        raise InputError(
+            f"fill {fill} does not fit {image.dtype}; give a whole number from {limits.min} to "
+            f"{limits.max}"
+        )
+    if image.dtype.itemsize == 8:
+        for value in (int(image.min()), int(image.max())):
+            if abs(value) > _MAX_EXACT:
+                raise InputError(
+                    f"the image holds the {image.dtype} value {value}; integers up to 2**53 can be "
+                    "warped exactly: give smaller values, or floating numbers"
+                )
+
+
 def _as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Round and clip where ``dtype`` cannot hold the values."""
+    if dtype == values.dtype:
+        return values
     if dtype.kind == "b":
         return values >= 0.5
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+        low, high = max(limits.min, -_MAX_EXACT), min(limits.max, _MAX_EXACT)
+        return np.clip(np.rint(values), low, high).astype(dtype)
     return values.astype(dtype)
 
 
 def _checked_matrix(matrix: Any) -> np.ndarray:
     try:
         matrix = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("the matrix is not a table of numbers; give 3x3 numbers") from None
     if matrix.shape != (3, 3):
         raise InputError(f"the matrix has shape {matrix.shape}; give 3x3 numbers")
     if not np.isfinite(matrix).all():
         raise InputError("the matrix has entries that are not finite; give 3x3 finite numbers")
-    singular = np.linalg.svd(matrix / np.abs(matrix).max(initial=1e-300), compute_uv=False)
-    if matrix[2, 2] == 0 or singular[-1] < 1e-12:
-        raise InputError(f"the matrix {matrix.tolist()} cannot be inverted; give an invertible one")
-    matrix = matrix / matrix[2, 2]
-    matrix.setflags(write=False)
-    return matrix
+    with np.errstate(all="ignore"):
+        scaled = matrix / matrix[2, 2]
+    if not _is_invertible(scaled):
+        raise InputError(
+            f"the matrix {matrix.tolist()} cannot be inverted or sends the origin to infinity; "
+            "give an invertible one"
+        )
+    scaled.setflags(write=False)
+    return scaled
+
+
+def _is_invertible(matrix: np.ndarray) -> bool:
+    """Whether the part without translation is, ``A - t v^T``; units of either image are no matter.
+
+    A matrix ``[[A, t], [v^T, 1]]`` has the determinant of this 2x2 part (Schur complement).
+    """
+    with np.errstate(all="ignore"):
+        linear, shift = matrix[:2, :2], np.outer(matrix[:2, 2], matrix[2, :2])
+        scale = np.abs(linear).max() + np.abs(shift).max()
+        part = (linear - shift) / scale
+    finite = np.isfinite(part).all() and np.isfinite(matrix).all()
+    return bool(finite and np.linalg.svd(part, compute_uv=False)[-1] >= 1e-12)
 
 
 def _checked_size(name: str, size: Any) -> tuple[int, int]:
     try:
         width, height = (int(v) for v in size)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} is {size!r}; give [width, height] in pixels") from None
-    if width < 1 or height < 1 or [width, height] != list(size):
-        raise InputError(f"{name} is {list(size)}; give whole, positive [width, height]")
+    if min(width, height) < 1 or max(width, height) > _MAX_SIDE or [width, height] != list(size):
+        raise InputError(
+            f"{name} is {list(size)}; give whole, positive [width, height] below 2**31"
+        )
     return width, height
 
 

@@ -226,6 +226,74 @@ def test_bad_input_is_one_line_and_writes_nothing(here, registers, capfd, argume
     assert before == {path: path.stat().st_mtime_ns for path in given.iterdir()}
 
 
+@pytest.mark.parametrize("given", ["fixed", "moving", "initial"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_register_does_not_destroy_its_input(here, registers, capsys, given, linked):
+    calls = registers()
+    assert main(["register", "../in/a.png", "../in/b.tif", "-o", "run", "--quiet"]) == 0
+    calls.clear()
+    before = {path: path.read_bytes() for path in (here / "run").iterdir()}
+    own = "run/transform.json" if given == "initial" else "run/aligned.tif"
+    if linked:
+        (here / "link").symlink_to(own)
+        own = "link"
+    files = {"fixed": "../in/a.png", "moving": "../in/b.tif", "initial": "../in/t.json"}
+    files[given] = own
+    options = ["--initial", files["initial"], "-o", "../here/run"]
+    assert main(["register", files["fixed"], files["moving"], *options]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert f"error: {own} would be replaced by the results in ../here/run" in said.err
+    assert calls == []
+    assert before == {path: path.read_bytes() for path in (here / "run").iterdir()}
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as the one of PyTorch."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OutOfMemoryError("CUDA: tried to allocate 20 GiB\nmore words"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes"),
+    ],
+)
+def test_too_little_memory_is_one_line(here, registers, monkeypatch, capsys, error):
+    registers()
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(sys.modules["sdme.register"], "register", fails)
+    assert main(["register", "../in/a.png", "../in/b.tif", "--quiet"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: there is not enough memory")
+    assert "--max-side" in said.err and said.err.count("\n") == 1
+    assert names(here) == []
+
+
+def test_other_failures_are_not_taken_for_memory(here, registers, monkeypatch):
+    registers()
+
+    def fails(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sys.modules["sdme.register"], "register", fails)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["register", "../in/a.png", "../in/b.tif", "--quiet"])
+
+
+@pytest.mark.parametrize("device", ["meta", "xpu", "cuda:", "cuda:x", "cpu:0", ""])
+def test_unknown_devices(here, capsys, device):
+    assert main(["register", "../in/a.png", "../in/b.tif", "--quiet", "--device", device]) == 2
+    said = capsys.readouterr()
+    assert f"device {device!r} is unknown; use auto, cpu, cuda, cuda:N or mps" in said.err
+    assert names(here) == []
+
+
 def test_doctor_json_knows_its_libraries(capsys):
     code = main(["doctor", "--json"])
     said = json.loads(capsys.readouterr().out)

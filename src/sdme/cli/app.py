@@ -44,8 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{str(error).rstrip('.')}; see {_help_of(error)}")
     except SdmeError as error:
         return _fail(str(error))
-    except MemoryError:
-        return _fail("there is not enough memory for these images: shrink or crop them")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _fail(
+            "there is not enough memory for these images; use a smaller --max-side, or shrink or "
+            "crop them"
+        )
     except KeyboardInterrupt:
         _fail("interrupted")
         return EXIT_INTERRUPTED
@@ -57,6 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(message: str) -> int:
     print("error:", " ".join(message.splitlines()), file=sys.stderr)
     return EXIT_BAD_INPUT
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python or PyTorch, which need not be loaded here, found no room."""
+    said = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(s in said for s in ("not enough memory", "can't allocate memory", "out of memory"))
+    )
 
 
 def _help_of(error: CycloptsError) -> str:

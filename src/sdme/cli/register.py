@@ -65,7 +65,7 @@ def register(
     initial
         transform file to start from, for images that only fine alignment brings together
     device
-        auto, cpu, cuda, cuda:1, mps ...
+        auto, cpu, cuda, cuda:N or mps
     max_side
         images are shrunk to this longer side (px) for the network, never for the result
     interpolation
@@ -75,8 +75,9 @@ def register(
     quiet
         print nothing but errors
     """
-    from sdme.io.folder import check_writable
+    from sdme.io.folder import check_apart, check_writable
     from sdme.io.image import read_image
+    from sdme.report.output import OWNED
     from sdme.transform import Transform
 
     out = Output(as_json, quiet)
@@ -84,6 +85,7 @@ def register(
     guess = None if initial is None else Transform.load(initial)
     fixed_image = read_image(fixed, "fixed image")
     moving_image = read_image(moving, "moving image")
+    check_apart(folder, OWNED, [path for path in (fixed, moving, initial) if path is not None])
     check_writable(folder)
     with out.progress() as progress:
         progress("loading the libraries")

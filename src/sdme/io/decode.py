@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import tifffile
 
+from sdme.config import MAX_PIXELS
 from sdme.errors import InputError
 from sdme.io.header import Format, declared_size, file_format
 
-MAX_PIXELS = 400_000_000
 MAX_BYTES = 8 * MAX_PIXELS
 _ACCEPTED = "PNG, TIFF, JPEG, WebP or BMP"
 

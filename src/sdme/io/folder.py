@@ -45,6 +45,21 @@ def check_writable(folder: Path) -> None:
         raise _Unused
 
 
+def check_apart(folder: Path, owned: Sequence[str], sources: Sequence[Path]) -> None:
+    """Refuse sources that :func:`filling` would remove from ``folder``.
+
+    Raises:
+        InputError: one of the sources is a file in ``folder`` under a name in ``owned``.
+    """
+    for source in sources:
+        for place in (folder / name for name in owned):
+            if place.exists() and source.samefile(place):
+                raise InputError(
+                    f"{source} would be replaced by the results in {folder}; "
+                    "choose another output folder"
+                )
+
+
 class _Unused(Exception):  # noqa: N818 - it never leaves this module
     """Takes the failing way out of a block on purpose."""
 
