@@ -175,7 +175,7 @@ class Transform:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read transform {path}: {error.strerror}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InputError(f"{path} is no transform file: it is not JSON") from None
         return cls.from_dict(data, str(path))
 

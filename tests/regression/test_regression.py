@@ -2,8 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
-from measure import QUICK_SIDE, STORED, cases, measure
+from measure import QUICK_SIDE, ROOT, STORED, cases, measure
+
+import sdme
+import sdme.io.image
+from sdme import RegisterSettings, Status
 
 RANK = {"failed": 0, "uncertain": 1, "aligned": 2}
 TOLERANCE, SHARE = 0.5, 0.1  # other processors and libraries round differently
@@ -29,3 +34,24 @@ def test_no_worse_than_stored(sample, max_side):
         assert now["corner_error"] <= stored["corner_error"] * (1 + SHARE) + TOLERANCE
     if now["status"] in LARGEST_ERROR:
         assert now["corner_error"] < LARGEST_ERROR[now["status"]]
+
+
+def unrelated():
+    """Two scenes that have nothing to do with each other, as grey pictures."""
+    paths = ["samples/farmland_blue_swir/fixed.png", "samples/tissue_two_stains/moving.png"]
+    return [sdme.io.image.read_image(ROOT / path, path)[:256, :256].copy() for path in paths]
+
+
+def test_unrelated_images_fail():
+    result = sdme.register(*unrelated(), settings=RegisterSettings(max_side=QUICK_SIDE))
+    assert (result.status, result.transform) == (Status.FAILED, None)
+
+
+def test_a_shared_logo_does_not_align_unrelated_images():
+    logo = np.random.default_rng(0).integers(0, 2, (5, 10)).repeat(8, 0).repeat(8, 1) * 255
+    pictures = unrelated()
+    for picture in pictures:
+        picture[20:60, 150:230] = logo
+    result = sdme.register(*pictures, settings=RegisterSettings(max_side=256))
+    assert result.status is not Status.ALIGNED
+    assert result.matches.inlier.sum() > 20, "the logo should have fooled the matches"
