@@ -33,6 +33,9 @@ def test_settings_file_and_further_lines(tmp_path, tiny_settings):
     path = toml(tmp_path / "tiny.toml", tiny_settings)
     assert read_settings(path, []) == tiny_settings
     assert read_settings(path, ["seed = 5"]).seed == 5
+    assert read_settings(path, [f"batch = {tiny_settings.batch + 1}"]).batch > tiny_settings.batch
+    changed = read_settings(path, ["losses.agents = 0", "losses.peakiness = 2"]).losses
+    assert changed == tiny_settings.losses.model_copy(update={"agents": 0, "peakiness": 2})
 
 
 def test_a_run_from_the_command_line(command, tmp_path, tiny_settings, capsys):

@@ -30,8 +30,9 @@ def _merged(content: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     merged = dict(content)
     for key, value in change.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merged(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _merged(old, value)
+        merged[key] = value
     return merged
 
 
