@@ -31,8 +31,9 @@ def _merged(content: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     for key, value in change.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            value = _merged(old, value)
-        merged[key] = value
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
