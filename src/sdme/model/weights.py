@@ -87,4 +87,6 @@ def load_network(model: str | Path, device: str | torch.device = "cpu") -> SdmeN
     except (SafetensorError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} holds no weights for this package: {reason}") from None
-    return network.to(device).eval()
+    network = network.to(device).eval()
+    # a quarter faster on a CPU, and what bfloat16 convolutions on CUDA want
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
