@@ -1,0 +1,96 @@
+"""Pairs of images on disk: where they lie and what is known of how they belong together.
+
+Readers of packs, folders, manifests and published sets give the same :class:`PairList`; nothing is
+decoded before an image is asked for.
+"""
+
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from sdme.errors import InputError
+from sdme.io.image import read_image, to_network_input
+
+Matrix = Float64[np.ndarray, "3 3"]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file, or a member of a plain tar file."""
+
+    path: Path
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+
+    def read(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture as 8-bit RGB; deeper ones are stretched as for the network.
+
+        Raises:
+            InputError: the file is missing or cannot be decoded.
+        """
+        if self.member is None:
+            pixels = to_network_input(read_image(self.path, "image"))
+            return np.round(pixels * 255).astype(np.uint8)
+        try:
+            with tarfile.open(self.path, "r:") as archive:
+                stream = archive.extractfile(self.member)
+                data = stream.read() if stream else b""
+        except (tarfile.TarError, OSError, KeyError) as error:
+            raise InputError(f"cannot read {self}: {error}; give a plain tar file") from None
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        if image is None:
+            raise InputError(f"{self} cannot be decoded; give an image that OpenCV reads")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Corresponding points, fixed and moving, in pixels of the image files."""
+
+    fixed: Float64[np.ndarray, "n 2"]
+    moving: Float64[np.ndarray, "n 2"]
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """Two images of one scene.
+
+    ``truth`` is ``None`` for images on one pixel grid (of equal size, or one and the same file for
+    a photo), a 3x3 matrix that maps fixed to moving pixels, or landmarks. ``group`` is the kind of
+    modality pair, for averages.
+    """
+
+    dataset: str
+    id: str
+    fixed: ImageFile
+    moving: ImageFile
+    truth: Matrix | Landmarks | None = None
+    group: str = "other"
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether both sides are one file."""
+        return self.fixed == self.moving
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A member that cannot be used, and why (one line)."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True)
+class PairList:
+    """What a reader found: usable pairs in a fixed order, and what it had to leave out."""
+
+    pairs: Sequence[ImagePair]
+    problems: Sequence[Problem] = field(default=())

@@ -1,0 +1,61 @@
+"""The record of one method's stage on one case: what is stored, and what every table is made of."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class MatchingScore:
+    """How good the matches of a method are, apart from the transform fitted to them.
+
+    ``accuracy[k]`` is the share of matches within k px of the truth, k = 1 .. 10; its mean over the
+    cases of a set is the mean matching accuracy (MMA). ``inlier_ratio`` is the share of the matches
+    that the robust fit kept, ``inlier_precision`` the share of those within 3 px of the truth.
+    ``repeatability`` is the share of the fixed keypoints that lie in the moving image with a moving
+    keypoint within 3 px of where the truth sends them. Shares without a denominator are NaN.
+    """
+
+    keypoints: int
+    matches: int
+    accuracy: dict[int, float]
+    inlier_ratio: float
+    inlier_precision: float
+    repeatability: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """How far off one stage of one method is on one case.
+
+    ``error`` is the corner error (ACE) in moving pixels, or the mean landmark distance where the
+    truth is landmarks (``measure`` says which: ``corners`` or ``landmarks``); infinite for a
+    failure. ``final_error`` is that of the method's last stage, ``unregistered_error`` that of the
+    initial placement. ``seconds`` is the time to this stage's answer; NaN where the method does
+    not tell it. ``memory`` is the peak resident memory of the process in MiB so far, ``verdict``
+    the method's own word. ``note`` says why a method crashed, hung or was refused. ``matching`` is
+    given with the first stage only.
+    """
+
+    method: str
+    stage: str
+    is_final: bool
+    dataset: str
+    group: str
+    pair: str
+    index: int
+    fixed_side: str
+    measure: str
+    error: float
+    final_error: float
+    unregistered_error: float
+    seconds: float
+    memory: float
+    verdict: str = ""
+    note: str = ""
+    redraws: int = 0
+    size: tuple[int, int] = field(default=(0, 0))
+    matching: MatchingScore | None = None
+
+    @property
+    def case(self) -> str:
+        """The name of the case, unique within an evaluation."""
+        return f"{self.dataset}/{self.pair}#{self.index}"
