@@ -32,7 +32,8 @@ class Score:
     initial placement. ``seconds`` is the time to this stage's answer; NaN where the method does
     not tell it. ``memory`` is the peak resident memory of the process in MiB so far, ``verdict``
     the method's own word. ``note`` says why a method crashed, hung or was refused. ``matching`` is
-    given with the first stage only.
+    given with the first stage only. ``matrix`` is this stage's estimate, nine numbers row by row,
+    so that pictures need no second run; ``score_result`` fills it, ``None`` for no answer.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Score:
     redraws: int = 0
     size: tuple[int, int] = field(default=(0, 0))
     matching: MatchingScore | None = None
+    matrix: tuple[float, ...] | None = None
 
     @property
     def case(self) -> str:
