@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Float64
 
+from sdme.data.known_packs import PACKS, pack_info
 from sdme.evaluate.metrics import corner_error
-from sdme.evaluate.packs import PACKS, pack_info
 from sdme.evaluate.protocol import Case
 
 Matrix = Float64[np.ndarray, "3 3"]

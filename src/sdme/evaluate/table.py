@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sdme.data.known_packs import pack_info
 from sdme.evaluate.answers import CROSS_MODAL, EVERYTHING, Answer, by_stage, sets_of
 from sdme.evaluate.metrics import THRESHOLDS, Summary, beats_no_registration, summarise
-from sdme.evaluate.packs import pack_info
 
 _SHORT = (1.0, 3.0, 10.0)
 _TITLES = {
