@@ -1,7 +1,6 @@
 """The transform between two images as a value, with one documented file format."""
 
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from sdme.config import MAX_PIXELS, Interpolation
 from sdme.errors import InputError
 from sdme.files import write_text
+from sdme.geometry.mapping import frame_centre, map_points, mean_corner_error
 
 Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -88,10 +88,7 @@ class Transform:
         points = np.asarray(points, dtype=np.float64)
         if points.shape[-1:] != (2,):
             raise InputError(f"points have shape {points.shape}; give (..., 2) as x, y")
-        mapped = points @ self.matrix[:, :2].T + self.matrix[:, 2]
-        depth = mapped[..., 2:]
-        depth = np.where(_side(self.matrix, self.fixed_size) * depth > 0, depth, np.nan)
-        return mapped[..., :2] / depth
+        return map_points(self.matrix, points, frame_centre(self.fixed_size))
 
     def warp(
         self,
@@ -121,11 +118,11 @@ class Transform:
         return warp_array(image, self.matrix, size, interpolation, fill, self.fixed_size)
 
     def corner_error(self, truth: "Transform") -> float:
-        """Mean distance of the fixed image's corners under both maps, in moving pixels (ACE)."""
-        width, height = self.fixed_size
-        square = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
-        gap = np.linalg.norm(self.apply(square) - truth.apply(square), axis=-1).mean()
-        return float(gap) if np.isfinite(gap) else math.inf
+        """Mean distance of the fixed image's corners under both maps, in moving pixels (ACE).
+
+        Infinite where a corner is on the horizon or beyond it, seen from the image's centre.
+        """
+        return mean_corner_error(self.matrix, truth.matrix, self.fixed_size)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of a transform file."""
@@ -230,7 +227,7 @@ def warp_array(
 
 def _side(matrix: np.ndarray, size: tuple[int, int]) -> float:
     """Sign of the depth at the centre of a frame, which lies before the horizon."""
-    return float(np.sign(matrix[2] @ [(size[0] - 1) / 2, (size[1] - 1) / 2, 1]))
+    return float(np.sign(matrix[2] @ [*frame_centre(size), 1]))
 
 
 def _footprint(

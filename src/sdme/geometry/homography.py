@@ -117,7 +117,12 @@ def _conditioner(
 def corner_error(
     H: Float[Tensor, "*batch 3 3"], H_true: Float[Tensor, "*batch 3 3"], width: int, height: int
 ) -> Float[Tensor, "*batch"]:
-    """Mean distance between the fixed image's corners under both maps, in moving pixels (ACE)."""
+    """Mean distance between the fixed image's corners under both maps, in moving pixels (ACE).
+
+    For training and its validation: a corner beyond the horizon lies far away here, and the error
+    is large but finite. What is reported of a registration is
+    :func:`sdme.geometry.mapping.mean_corner_error`, where it is infinite.
+    """
     square = corners(width, height, like=H)
     gap = apply_homography(H, square) - apply_homography(H_true, square)
     return gap.norm(dim=-1).mean(-1)
