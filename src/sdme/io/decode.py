@@ -19,7 +19,7 @@ import tifffile
 
 from sdme.config import MAX_PIXELS
 from sdme.errors import InputError
-from sdme.io.header import Format, declared_size, file_format
+from sdme.io.header import Format, Size, declared_size, file_format
 
 MAX_BYTES = 8 * MAX_PIXELS
 _ACCEPTED = "PNG, TIFF, JPEG, WebP or BMP"
@@ -29,20 +29,52 @@ _stderr_lock = threading.Lock()
 
 def decode(path: Path, label: str) -> np.ndarray:
     """Pixels of an image file, red first; ``label`` begins every error message."""
+    with _opened(path, label) as file:
+        kind = _known_format(file, label)
+        return _decode_tiff(file, label) if kind == "tiff" else _decode_8(file, kind, label)
+
+
+def file_size(path: Path, label: str) -> Size:
+    """Width and height of an image file by its header: cheap, and the pixels may still be broken.
+
+    Raises:
+        InputError: as :func:`decode`, as far as the header tells.
+    """
+    with _opened(path, label) as file:
+        return stream_size(file, label)
+
+
+def stream_size(file: BinaryIO, label: str) -> Size:
+    """As :func:`file_size`, of an open file that can be searched."""
+    kind = _known_format(file, label)
+    if kind != "tiff":
+        return _checked_size(file, kind, label)
+    with _open_tiff(file, label) as tiff:
+        page = _only_page(tiff, label)
+        _check_page(page, file, label)
+        return Size(page.imagewidth, page.imagelength)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, label: str) -> Iterator[BinaryIO]:
     try:
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise InputError(f"{label} is an empty file; give a {_ACCEPTED} image")
-            kind = file_format(file)
-            if kind is None:
-                raise InputError(f"{label} is not an image that can be read; give {_ACCEPTED}")
-            return _decode_tiff(file, label) if kind == "tiff" else _decode_8(file, kind, label)
+            yield file
     except FileNotFoundError:
         raise InputError(f"{label} does not exist; check the path") from None
     except IsADirectoryError:
         raise InputError(f"{label} is a folder; give an image file") from None
     except OSError as error:
         raise InputError(f"{label} cannot be read: {error.strerror or error}") from None
+
+
+def _known_format(file: BinaryIO, label: str) -> Format:
+    if file.seek(0, os.SEEK_END) == 0:
+        raise InputError(f"{label} is an empty file; give a {_ACCEPTED} image")
+    kind = file_format(file)
+    if kind is None:
+        raise InputError(f"{label} is not an image that can be read; give {_ACCEPTED}")
+    return kind
 
 
 def too_large(width: int, height: int, size: int = 0) -> str | None:
@@ -58,12 +90,17 @@ def too_large(width: int, height: int, size: int = 0) -> str | None:
     )
 
 
-def _decode_8(file: BinaryIO, kind: Format, label: str) -> np.ndarray:
+def _checked_size(file: BinaryIO, kind: Format, label: str) -> Size:
     size = declared_size(file, kind)
     if size is None or min(size) < 1:
         raise InputError(f"{label} has a broken {kind.upper()} header; give an undamaged file")
     if problem := too_large(*size):
         raise InputError(f"{label} declares {problem}")
+    return size
+
+
+def _decode_8(file: BinaryIO, kind: Format, label: str) -> np.ndarray:
+    _checked_size(file, kind, label)
     file.seek(0)
     data = np.frombuffer(file.read(), dtype=np.uint8)
     with _silent_stderr():
@@ -84,13 +121,19 @@ def _decode_8(file: BinaryIO, kind: Format, label: str) -> np.ndarray:
 
 
 def _decode_tiff(file: BinaryIO, label: str) -> np.ndarray:
+    with _open_tiff(file, label) as tiff:
+        page = _only_page(tiff, label)
+        _check_page(page, file, label)
+        return _page_pixels(page)
+
+
+@contextlib.contextmanager
+def _open_tiff(file: BinaryIO, label: str) -> Iterator[tifffile.TiffFile]:
     file.seek(0)
     with _silent_logger("tifffile"):
         try:
             with tifffile.TiffFile(file) as tiff:
-                page = _only_page(tiff, label)
-                _check_page(page, file, label)
-                return _page_pixels(page)
+                yield tiff
         except (InputError, OSError, MemoryError):
             raise
         except Exception:  # a damaged file can make the parser and its many codecs raise anything
@@ -122,7 +165,7 @@ def _check_page(page: tifffile.TiffPage, file: BinaryIO, label: str) -> None:
     if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
         raise InputError(f"{label} is a CMYK TIFF; convert it to RGB")
     end = max(a + b for a, b in zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(page.dataoffsets) != np.prod(page.chunked) or end > os.fstat(file.fileno()).st_size:
+    if len(page.dataoffsets) != np.prod(page.chunked) or end > file.seek(0, os.SEEK_END):
         raise InputError(f"{label} is cut short: the TIFF lacks pixels; give an undamaged file")
 
 

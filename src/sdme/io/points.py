@@ -57,6 +57,26 @@ def read_points(path: str | os.PathLike[str]) -> PointTable:
         InputError: there is no such file, it is no text, a row lacks a number, or the header
             names no x and y.
     """
+    delimiter, numbered = read_cells(path)
+    if not numbered:
+        raise InputError(f"{path} is an empty table; give lines of x{delimiter}y")
+    header = None if _numbers(numbered[0][1], (0, 1)) else numbered.pop(0)[1]
+    columns = (0, 1) if header is None else _named_columns(header, path)
+    for line, cells in numbered:
+        if not _numbers(cells, columns):
+            raise InputError(
+                f"{path}, line {line}: {delimiter.join(cells)!r} lacks x and y as finite numbers; "
+                "give one point a line"
+            )
+    return PointTable(tuple(cells for _, cells in numbered), header, columns, delimiter)
+
+
+def read_cells(path: str | os.PathLike[str]) -> tuple[str, list[tuple[int, tuple[str, ...]]]]:
+    """Delimiter of a text file, and its lines that are not empty: line number and cells.
+
+    Raises:
+        InputError: there is no such file, or it is no text.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -70,17 +90,7 @@ def read_points(path: str | os.PathLike[str]) -> PointTable:
     except csv.Error as error:
         raise InputError(f"{path} is no table of points: {error}") from None
     numbered = [(i, tuple(c.strip() for c in cells)) for i, cells in enumerate(lines, 1) if cells]
-    if not numbered:
-        raise InputError(f"{path} is an empty table; give lines of x{delimiter}y")
-    header = None if _numbers(numbered[0][1], (0, 1)) else numbered.pop(0)[1]
-    columns = (0, 1) if header is None else _named_columns(header, path)
-    for line, cells in numbered:
-        if not _numbers(cells, columns):
-            raise InputError(
-                f"{path}, line {line}: {delimiter.join(cells)!r} lacks x and y as finite numbers; "
-                "give one point a line"
-            )
-    return PointTable(tuple(cells for _, cells in numbered), header, columns, delimiter)
+    return delimiter, numbered
 
 
 def _named_columns(header: tuple[str, ...], path: str | os.PathLike[str]) -> tuple[int, int]:
