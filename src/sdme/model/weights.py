@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -66,6 +67,25 @@ def save_weights(path: Path, network: SdmeNetwork) -> None:
     metadata = {"network": network.settings.model_dump_json(), "format": "sdme-weights-1"}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is CUDA where there is any, else the CPU.
+
+    Raises:
+        InputError: there is no such device here, or it lacks float64.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
+        raise InputError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps")
+    try:
+        return torch.empty(0, dtype=torch.float64, device=name).device
+    except (RuntimeError, AssertionError, TypeError):
+        raise InputError(
+            f"device {name!r} is not to be had here or lacks float64; use auto or cpu, "
+            "or install PyTorch for the accelerator"
+        ) from None
 
 
 def load_network(model: str | Path, device: str | torch.device = "cpu") -> SdmeNetwork:

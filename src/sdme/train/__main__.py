@@ -6,10 +6,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sdme.config import TrainSettings
 from sdme.errors import InputError, SdmeError
+from sdme.model.weights import usable_device
 from sdme.train.loop import RunOptions, train
 
 
@@ -37,25 +36,13 @@ def _merged(content: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def usable_device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        InputError: it is not to be had here.
-    """
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError):
-        raise InputError(f"device {name!r} cannot be used here; give cpu or cuda") from None
-
-
 def main() -> int:
     """Train or resume; exit code 2 with one line on bad input."""
     parser = argparse.ArgumentParser(prog="python -m sdme.train", description=__doc__)
     parser.add_argument("settings", type=Path, help="TOML file, see src/sdme/train/settings")
     parser.add_argument("--packs", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="pause after so long")
     parser.add_argument("--limit", type=int, help="only the first items of each pack")
     parser.add_argument(

@@ -1,0 +1,169 @@
+"""The stages of a registration between two frames; :func:`sdme.register` runs them in turn."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sdme.config import RegisterSettings
+from sdme.estimate import estimate_homography
+from sdme.frames import Frame, Matrix, Pair
+from sdme.match import mutual_nearest_neighbours
+from sdme.model.keypoints import detect_keypoints, gather_descriptors
+from sdme.refine.agreement import agreement, chance_agreement
+from sdme.refine.lucas_kanade import refine
+from sdme.result import Reason, Status
+from sdme.verdict import DenseEvidence, SparseEvidence, Verdict, judge, judge_sparse
+
+
+class Clock:
+    """Seconds by stage, and the caller's progress."""
+
+    def __init__(self, progress: Callable[[str], None] | None = None) -> None:
+        self._progress = progress
+        self._began = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what happens inside."""
+        if self._progress is not None:
+            self._progress(name)
+        began = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - began
+
+    def seconds(self) -> dict[str, float]:
+        """Of the stages that ran, and ``total``."""
+        return self._seconds | {"total": time.perf_counter() - self._began}
+
+
+@dataclass(frozen=True)
+class View:
+    """What the network sees in one frame: keypoints with descriptors, structure and its weight."""
+
+    points: Float[Tensor, "k 2"]
+    descriptors: Float[Tensor, "k c"]
+    structure: Float[Tensor, "1 1 h w"]
+    weight: Float[Tensor, "1 1 h w"]
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Matched points in frame pixels; ``answer`` is ``None`` unless the matrix stands."""
+
+    fixed: Float[np.ndarray, "n 2"]
+    moving: Float[np.ndarray, "n 2"]
+    score: Float[np.ndarray, " n"]
+    inlier: Bool[np.ndarray, " n"]
+    evidence: SparseEvidence
+    answer: Matrix | None
+
+
+@dataclass(frozen=True)
+class Dense:
+    """What refinement found, between the frames."""
+
+    evidence: DenseEvidence
+    residual_before: float
+    residual_after: float
+
+    @property
+    def answer(self) -> Matrix | None:
+        """The matrix, unless refinement was rejected."""
+        return self.evidence.matrix if self.evidence.accepted else None
+
+
+def look(network: nn.Module, frame: Frame, settings: RegisterSettings) -> View:
+    """Run the network on one frame; of its many large maps only what is needed is kept."""
+    device = device_of(network)
+    features, valid = network(frame.pixels.to(device)), frame.valid.to(device)
+    keypoints = detect_keypoints(features.repeatability[0], settings.keypoints, valid[0])
+    descriptors = gather_descriptors(features.descriptors[0], keypoints.points)
+    weight = features.repeatability * valid
+    return View(keypoints.points, descriptors, features.structure, weight)
+
+
+def match_and_estimate(
+    pair: Pair, views: tuple[View, View], settings: RegisterSettings, clock: Clock
+) -> Sparse:
+    """Match the keypoints of two views and fit a homography to the matches."""
+    fixed, moving = views
+    with clock.stage("match"):
+        found = mutual_nearest_neighbours(fixed.descriptors, moving.descriptors)
+        points0 = fixed.points[found.indices0].double().cpu().numpy()
+        points1 = moving.points[found.indices1].double().cpu().numpy()
+        score = found.scores.cpu().numpy()
+    with clock.stage("estimate"):
+        estimate = estimate_homography(points0, points1, settings.estimate)
+        keypoints = len(fixed.points), len(moving.points)
+        too_few = min(keypoints) < settings.estimate.min_matches
+        reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(estimate.reason or "none")
+        inliers = int(estimate.inlier.sum())
+        evidence = SparseEvidence(estimate.matrix, reason, keypoints, len(score), inliers)
+        reason = judge_sparse(evidence, pair.fixed.size, pair.moving.size, settings.verdict)
+        answer = estimate.matrix if reason is Reason.NONE else None
+    return Sparse(points0, points1, score, estimate.inlier, evidence, answer)
+
+
+def refine_best(
+    views: tuple[View, View],
+    sparse: Sparse | None,
+    guesses: list[Matrix],
+    settings: RegisterSettings,
+) -> Dense:
+    """Refine the matches' answer; without one refine each guess, of which the best counts."""
+    if sparse is not None and sparse.answer is not None:
+        return with_drift(refine_from(sparse.answer, views, settings), sparse)
+    answers = [refine_from(guess, views, settings) for guess in guesses]
+    return max(answers, key=lambda a: (a.evidence.accepted, a.evidence.agreement))
+
+
+def refine_from(start: Matrix, views: tuple[View, View], settings: RegisterSettings) -> Dense:
+    """Refine; then ask how well the maps agree, and how well mirrored ones would."""
+    fixed, moving = views
+    maps, weights = (fixed.structure, moving.structure), (fixed.weight, moving.weight)
+    initial = torch.from_numpy(start)[None].to(fixed.weight.device)
+    found = refine(*maps, initial, *weights, settings.refine)
+    reached = agreement(*maps, found.proposed, *weights).item()
+    chance = chance_agreement(*maps, initial, *weights, settings.refine).max().item()
+    proposed = found.proposed[0].cpu().numpy()
+    evidence = DenseEvidence(proposed, bool(found.accepted), reached, chance)
+    return Dense(evidence, found.residual_before.item(), found.residual_after.item())
+
+
+def with_drift(dense: Dense, sparse: Sparse) -> Dense:
+    """The same, knowing how far the refined matrix is from the matches' inliers."""
+    gap = _apply(dense.evidence.matrix, sparse.fixed) - sparse.moving
+    drift = float(np.median(np.linalg.norm(gap[sparse.inlier], axis=-1)))
+    return replace(dense, evidence=replace(dense.evidence, drift=drift))
+
+
+def verdict_on(
+    pair: Pair,
+    blank: list[str],
+    sparse: Sparse | None,
+    dense: Dense | None,
+    settings: RegisterSettings,
+) -> Verdict:
+    """What the stages' evidence is worth; ``blank`` names the images with nothing in them."""
+    if blank:
+        message = f"next to nothing is to be seen in the {' and the '.join(blank)}"
+        return Verdict(Status.FAILED, Reason.BLANK_IMAGE, message, None)
+    evidence = sparse.evidence if sparse else None, dense.evidence if dense else None
+    return judge(*evidence, pair.fixed.size, pair.moving.size, settings.verdict)
+
+
+def _apply(matrix: Matrix, points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+    return cv2.perspectiveTransform(points[None], matrix)[0]
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network lies."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
