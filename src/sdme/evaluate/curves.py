@@ -1,0 +1,170 @@
+"""What the plots of an evaluation show, as numbers.
+
+Every curve is over all the pairs that a method was given, failures included (population ``all``).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from sdme.evaluate.score import Score
+
+PHOTO = "photo"
+SUCCESS = 3.0
+THRESHOLDS = np.geomspace(0.1, 32, 121)
+_MOST_BINS, _LEAST_PAIRS = 6, 10
+
+Values = Float64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One stage of one method over the cases that the method was given, in their order.
+
+    ``errors`` are infinite where the stage has no answer. ``seconds`` are those of the stage, NaN
+    where they are not known.
+    """
+
+    method: str
+    stage: str
+    is_final: bool
+    cases: Sequence[str]
+    errors: Values
+    unregistered: Values
+    seconds: Values
+
+    @property
+    def label(self) -> str:
+        """The method's name, and the stage's where it is not the final one."""
+        return self.method if self.is_final else f"{self.method}: {self.stage}"
+
+    @property
+    def success(self) -> float:
+        """Share of the pairs with an error below 3 px."""
+        return float((self.errors < SUCCESS).mean())
+
+
+@dataclass(frozen=True)
+class MotionCurve:
+    """Errors of a track by how far the pairs were from registered.
+
+    Bin ``k`` holds ``pairs[k]`` pairs around the unregistered error ``motions[k]`` (the median of
+    the bin's cases). ``medians`` are infinite where half of the bin's pairs or more failed; figures
+    of an empty bin are NaN.
+    """
+
+    motions: Values
+    pairs: Sequence[int]
+    medians: Values
+    successes: Values
+
+
+def is_photo(score: Score) -> bool:
+    """Whether both pictures of the case come from one photo."""
+    return score.group == PHOTO
+
+
+def by_method(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """Scores by method, in the order in which methods first appear."""
+    out: dict[str, list[Score]] = {}
+    for score in scores:
+        out.setdefault(score.method, []).append(score)
+    return out
+
+
+def final_scores(scores: Sequence[Score]) -> list[Score]:
+    """One score a method and case: that of the final stage."""
+    return [score for score in scores if score.is_final]
+
+
+def tracks(scores: Sequence[Score], with_stages: Sequence[str] = ()) -> list[Track]:
+    """The final stage of every method, and the other stages of the methods ``with_stages``.
+
+    A case on which a method left out a stage, as one that crashed does, is a failure of the stage.
+    """
+    out = []
+    for method, rows in by_method(scores).items():
+        finals = {row.case: row for row in rows if row.is_final}
+        if not finals:
+            continue
+        out.append(_track(method, next(iter(finals.values())).stage, True, finals, finals))
+        if method not in with_stages:
+            continue
+        for stage in dict.fromkeys(row.stage for row in rows if not row.is_final):
+            own = {row.case: row for row in rows if row.stage == stage}
+            out.append(_track(method, stage, False, finals, own))
+    return out
+
+
+def share_below(errors: Values, thresholds: Values) -> Values:
+    """Share of the errors that are below each threshold."""
+    return np.searchsorted(np.sort(errors), thresholds, side="left") / len(errors)
+
+
+def motion_edges(unregistered: Values) -> Values:
+    """Edges of up to six bins that hold equally many pairs, at least ten each if there are two."""
+    values = unregistered[np.isfinite(unregistered)]
+    if not len(values):
+        return np.zeros(0)
+    bins = min(max(len(values) // _LEAST_PAIRS, 1), _MOST_BINS)
+    return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+
+
+def motion_curve(track: Track, edges: Values) -> MotionCurve:
+    """A track by bins of the unregistered error; the last bin holds its upper edge, too."""
+    inner = edges[1:-1]
+    places = np.searchsorted(inner, track.unregistered, side="right")
+    known = np.isfinite(track.unregistered)
+    members = [known & (places == k) for k in range(len(inner) + 1)]
+
+    def over_bins(values: Values) -> Values:
+        return np.array([np.median(values[m]) if m.any() else np.nan for m in members])
+
+    return MotionCurve(
+        motions=over_bins(track.unregistered),
+        pairs=[int(m.sum()) for m in members],
+        medians=over_bins(track.errors),
+        successes=np.array(
+            [(track.errors[m] < SUCCESS).mean() if m.any() else np.nan for m in members]
+        ),
+    )
+
+
+def median_milliseconds(track: Track) -> float:
+    """Median time a pair, NaN where no time is known."""
+    known = track.seconds[np.isfinite(track.seconds)]
+    return float(1000 * np.median(known)) if len(known) else float("nan")
+
+
+def matching_accuracy(scores: Sequence[Score]) -> dict[str, dict[int, float]]:
+    """Mean matching accuracy by method and threshold in px, for methods that match points.
+
+    A case without a single match, or on which the method failed before it matched, counts as 0.
+    """
+    out = {}
+    for method, rows in by_method(scores).items():
+        matchings = {row.case: row.matching for row in rows if row.matching is not None}
+        pixels = sorted({k for matching in matchings.values() for k in matching.accuracy})
+        cases = len({row.case for row in rows})
+        if matchings and pixels:
+            out[method] = {
+                k: sum(np.nan_to_num(m.accuracy.get(k, 0.0)) for m in matchings.values()) / cases
+                for k in pixels
+            }
+    return out
+
+
+def _track(
+    method: str, stage: str, is_final: bool, cases: dict[str, Score], own: dict[str, Score]
+) -> Track:
+    return Track(
+        method=method,
+        stage=stage,
+        is_final=is_final,
+        cases=tuple(cases),
+        errors=np.array([own[c].error if c in own else np.inf for c in cases], np.float64),
+        unregistered=np.array([row.unregistered_error for row in cases.values()], np.float64),
+        seconds=np.array([own[c].seconds if c in own else np.nan for c in cases], np.float64),
+    )

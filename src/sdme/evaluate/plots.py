@@ -1,0 +1,160 @@
+"""Plots of an evaluation as SVG: error curves, error against motion, speed, matching accuracy.
+
+Text stays text, and the same scores give the same file. Colours can be told apart with all common
+kinds of colour blindness; methods that share a colour differ in their dashes.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdme.evaluate.charts import (
+    draw_curves,
+    draw_matching,
+    draw_motion,
+    draw_speed,
+    method_styles,
+)
+from sdme.evaluate.curves import by_method, is_photo
+from sdme.evaluate.score import Score
+from sdme.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _SOFT, _LINE = "#1d2129", "#5b6472", "#dde1e7"
+_THEMED = {_INK: "var(--ink)", _SOFT: "var(--soft)", _LINE: "var(--line)"}
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _SOFT,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "grid.color": _LINE,
+    "xtick.color": _SOFT,
+    "ytick.color": _SOFT,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot to be put into a page; its text and axes take the page's colours."""
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+
+
+def make_plots(scores: Sequence[Score], ours: Sequence[str] = ()) -> list[Plot]:
+    """All plots for which there is something to show; ``ours`` are methods to bring out."""
+    return [
+        Plot(name, title, caption, _svg(figure, name, is_inline=True))
+        for name, title, caption, figure in _figures(scores, ours)
+    ]
+
+
+def write_plots(
+    folder: str | Path, scores: Sequence[Score], ours: Sequence[str] = ()
+) -> list[Path]:
+    """Write ``plots/NAME.svg`` into the folder, on white paper; returns the files.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    place = Path(folder) / "plots"
+    place.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, _, _, figure in _figures(scores, ours):
+        files.append(place / f"{name}.svg")
+        write_text(files[-1], _svg(figure, name, is_inline=False))
+    return files
+
+
+def _figures(
+    scores: Sequence[Score], ours: Sequence[str]
+) -> Iterator[tuple[str, str, str, "Figure"]]:
+    """Name, title, caption and figure of each plot; one without anything to show is left out."""
+    styles = method_styles(list(by_method(scores)), ours)
+    population, words = _main_population(scores)
+    for name, title, caption, draw, rows in (
+        (
+            "error_curves",
+            "How many pairs are within how many pixels",
+            _CURVES,
+            draw_curves,
+            scores,
+        ),
+        ("error_by_motion", "Error against motion", _MOTION, draw_motion, population),
+        ("speed", "Speed against accuracy", _SPEED, draw_speed, population),
+        ("matching_accuracy", "How right the matches are", _MATCHING, draw_matching, population),
+    ):
+        with _plot_settings(name):
+            figure = draw(rows, styles)
+        if figure is not None:
+            told = caption if rows is scores else f"{caption} {words}"
+            yield name, title, told, figure
+
+
+_CURVES = (
+    "Share of the pairs (all of them, failures included) whose error is below the number of pixels "
+    "on the horizontal axis. Higher and further left is better. Thin broken lines are the stages "
+    "before the final one."
+)
+_MOTION = (
+    "Pairs in bins of equal number by their error before any registration. A triangle at the upper "
+    "edge is a median that is infinite: half of the pairs or more had no answer."
+)
+_SPEED = (
+    "Median time a pair against the share of pairs within 3 px. Up and to the left is better. "
+    "Times compare within one run on one machine only."
+)
+_MATCHING = (
+    "Share of a pair's matches that lie within so many pixels of the truth, on average over all "
+    "pairs; a pair without a match counts as 0."
+)
+
+
+def _main_population(scores: Sequence[Score]) -> tuple[Sequence[Score], str]:
+    """Cross-modal pairs where there are any, and words that say so."""
+    cross = [score for score in scores if not is_photo(score)]
+    if cross and len(cross) < len(scores):
+        return cross, "Photos are left out here."
+    return scores, ""
+
+
+@contextmanager
+def _plot_settings(name: str) -> Iterator[None]:
+    import matplotlib
+
+    settings: dict[Any, Any] = {**_SETTINGS, "svg.hashsalt": name}
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def _svg(figure: "Figure", name: str, is_inline: bool) -> str:
+    """SVG without date and tool; an inline one is bare, see-through and in the page's colours."""
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with _plot_settings(name):
+        paper = "none" if is_inline else "white"
+        figure.savefig(stream, format="svg", metadata=nothing, facecolor=paper)
+    text = stream.getvalue()
+    if not is_inline:
+        return text
+    text = text[text.index("<svg") :]
+    text = re.sub(r' id="[a-z0-9]+_\d+"', "", text)
+    for colour, variable in _THEMED.items():
+        text = text.replace(colour, variable)
+    return text
