@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from sdme.errors import InputError
 from sdme.io.image import read_image, to_network_input
 
 Matrix = Float64[np.ndarray, "3 3"]
+TruthKind = Literal["aligned", "transform", "landmarks"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,13 @@ class ImagePair:
         """Whether both sides are one file."""
         return self.fixed == self.moving
 
+    @property
+    def truth_kind(self) -> TruthKind:
+        """How the two images are known to belong together."""
+        if self.truth is None:
+            return "aligned"
+        return "landmarks" if isinstance(self.truth, Landmarks) else "transform"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -94,3 +103,13 @@ class PairList:
 
     pairs: Sequence[ImagePair]
     problems: Sequence[Problem] = field(default=())
+
+    @property
+    def truth_kinds(self) -> frozenset[TruthKind]:
+        """All that occur; ``{"aligned"}`` where every pair is on one pixel grid."""
+        return frozenset(pair.truth_kind for pair in self.pairs)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether every pair comes with a transform or landmarks of its own."""
+        return bool(self.pairs) and "aligned" not in self.truth_kinds
