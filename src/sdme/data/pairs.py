@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from sdme.errors import InputError
-from sdme.io.image import read_image, to_network_input
+from sdme.io.image import read_layer, to_network_input
 
 Matrix = Float64[np.ndarray, "3 3"]
 TruthKind = Literal["aligned", "transform", "landmarks"]
@@ -38,7 +38,7 @@ class ImageFile:
             InputError: the file is missing or cannot be decoded.
         """
         if self.member is None:
-            pixels = to_network_input(read_image(self.path, "image"))
+            pixels = to_network_input(read_layer(self.path, "image"))
             return np.round(pixels * 255).astype(np.uint8)
         try:
             with tarfile.open(self.path, "r:") as archive:

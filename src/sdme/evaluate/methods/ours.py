@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from sdme.config import RegisterSettings
+from sdme.errors import InputError
 from sdme.evaluate.method import Image, Matching, Matrix, Method, MethodResult
 from sdme.frames import Pair, make_frame
 from sdme.model.network import SdmeNetwork
@@ -60,12 +61,16 @@ def _run(
     network: SdmeNetwork, fixed: Image, moving: Image, initial: Matrix, settings: RegisterSettings
 ) -> MethodResult:
     began = time.perf_counter()
-    pair = Pair(
-        make_frame(fixed, "fixed image", settings.max_side),
-        make_frame(moving, "moving image", settings.max_side),
-    )
+    nothing = MethodResult(dict.fromkeys(_STAGES), verdict="failed")
+    try:
+        pair = Pair(
+            make_frame(fixed, "fixed image", settings.max_side),
+            make_frame(moving, "moving image", settings.max_side),
+        )
+    except InputError:  # blank, or smaller than the network takes
+        return nothing
     if any(frame.is_blank for frame in (pair.fixed, pair.moving)):
-        return MethodResult(dict.fromkeys(_STAGES), verdict="failed")
+        return nothing
     views = look(network, pair.fixed, settings), look(network, pair.moving, settings)
     seen = time.perf_counter() - began
     sparse = match_and_estimate(pair, views, settings, Clock())
