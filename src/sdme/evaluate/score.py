@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 class MatchingScore:
     """How good the matches of a method are, apart from the transform fitted to them.
 
-    ``accuracy[k]`` is the share of matches within k px of the truth, k = 1 .. 10; its mean over the
+    ``keypoints`` counts those of the fixed image. ``accuracy[k]`` is the share of matches within k px of the truth, k = 1 .. 10; its mean over the
     cases of a set is the mean matching accuracy (MMA). ``inlier_ratio`` is the share of the matches
     that the robust fit kept, ``inlier_precision`` the share of those within 3 px of the truth.
     ``repeatability`` is the share of the fixed keypoints that lie in the moving image with a moving
