@@ -209,9 +209,10 @@ def _legend(figure: "Figure", axes: "Sequence[Axes]") -> None:
 
 
 def _mark_failures(ax: "Axes", motions: np.ndarray, colour: str) -> None:
-    """Triangles at the upper edge."""
+    """Triangles on the upper edge of a panel, which the layout need not make room for."""
     edge = ax.get_xaxis_transform()
-    ax.plot(motions, np.ones(len(motions)), "^", color=colour, transform=edge, clip_on=False)
+    marks = {"color": colour, "transform": edge, "clip_on": False, "in_layout": False}
+    ax.plot(motions, np.ones(len(motions)), "^", **marks)
 
 
 def _label_points(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from sdme.data.known_packs import PHOTO
 from sdme.evaluate.score import Score
 
-PHOTO = "photo"
 SUCCESS = 3.0
 THRESHOLDS = np.geomspace(0.1, 32, 121)
 _MOST_BINS, _LEAST_PAIRS = 6, 10

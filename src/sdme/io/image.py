@@ -155,12 +155,13 @@ def store_image(path: Path, image: np.ndarray) -> None:
 
 
 def encode_image(suffix: str, image: np.ndarray, quality: int = 95) -> bytes:
-    """Content of a ``.png`` or ``.jpg`` file; ``quality`` (0 to 100) is for the latter."""
+    """Content of a ``.png``, ``.jpg`` or ``.webp`` file; ``quality`` (0 to 100) is not for PNG."""
     if image.ndim == 3:
         image = cv2.cvtColor(
             image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
         )
-    parameters = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix != ".png" else []
+    key = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}.get(suffix)
+    parameters = [key, quality] if suffix != ".png" else []
     return cv2.imencode(suffix, image, parameters)[1].tobytes()
 
 
