@@ -55,12 +55,13 @@ class Plot:
     title: str
     caption: str
     svg: str
+    is_wide: bool
 
 
 def make_plots(scores: Sequence[Score], ours: Sequence[str] = ()) -> list[Plot]:
     """All plots for which there is something to show; ``ours`` are methods to bring out."""
     return [
-        Plot(name, title, caption, _svg(figure, name, is_inline=True))
+        Plot(name, title, caption, _svg(figure, name, True), len(figure.axes) > 1)
         for name, title, caption, figure in _figures(scores, ours)
     ]
 

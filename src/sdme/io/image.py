@@ -160,7 +160,7 @@ def encode_image(suffix: str, image: np.ndarray, quality: int = 95) -> bytes:
         image = cv2.cvtColor(
             image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
         )
-    key = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}.get(suffix)
+    key = cv2.IMWRITE_WEBP_QUALITY if suffix == ".webp" else cv2.IMWRITE_JPEG_QUALITY
     parameters = [key, quality] if suffix != ".png" else []
     return cv2.imencode(suffix, image, parameters)[1].tobytes()
 

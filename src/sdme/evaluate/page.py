@@ -1,0 +1,205 @@
+"""The page of an evaluation: one HTML file with tables, plots and pictures inside."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from sdme.data.pairs import Problem
+from sdme.evaluate.charts import NO_REGISTRATION
+from sdme.evaluate.curves import SUCCESS, Track, final_scores, tracks
+from sdme.evaluate.pictures import (
+    CasePictures,
+    Chosen,
+    Draw,
+    best_median_worst,
+    case_pictures,
+    failures,
+    picture_side,
+    worst_answers,
+)
+from sdme.evaluate.plots import make_plots
+from sdme.evaluate.score import Score
+
+_WORST, _NOTES, _PROBLEMS = 6, 5, 20
+_NUMBER = re.compile(r"^(|[-–∞]|[<>~±+-]?\d.*)$")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is to be shown; ``note`` says below its title how to read it."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    @property
+    def is_number(self) -> list[bool]:
+        """Which columns hold numbers only."""
+        return [
+            all(_NUMBER.match(row[i].strip()) for row in self.rows) for i in range(len(self.header))
+        ]
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A case to be shown: what it stands for, words on it, and its pictures."""
+
+    label: str
+    name: str
+    error: str
+    before: str
+    verdict: str
+    note: str
+    pictures: CasePictures
+
+
+@dataclass(frozen=True)
+class MethodView:
+    """A method: its setting, the pairs it was given, and what it failed with, most often first."""
+
+    name: str
+    setting: str
+    cases: int
+    without_answer: int
+    notes: Sequence[tuple[str, int]]
+
+
+def render_page(
+    scores: Sequence[Score],
+    draw: Draw,
+    tables: Sequence[Table],
+    facts: Mapping[str, str],
+    version: str,
+    title: str = "Evaluation of registration methods",
+    ours: Sequence[str] = (),
+    shown: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    problems: Sequence[Problem] = (),
+) -> str:
+    """HTML of the page; it refers to no other file and no network address.
+
+    ``draw`` draws the case of a score again, for its pictures. The first of the ``tables`` is the
+    headline. ``facts`` are shown in their order; a ``command`` among them is shown as one.
+    ``ours`` are the methods to bring out; the pictures are those of ``shown``, by default the
+    first of ``ours``, else the method that has most pairs within 3 px. ``settings`` says of each
+    method what it is and how it is set, ``problems`` what could not be read.
+    """
+    found = tracks(scores)
+    method = shown or _method_to_show(found, ours)
+    rows = [score for score in final_scores(scores) if score.method == method]
+    chosen, worst, lost = (
+        best_median_worst(rows),
+        worst_answers(rows, _WORST),
+        failures(rows, _WORST),
+    )
+    side = picture_side(sum(map(len, chosen.values())) + len(worst) + len(lost))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        facts=facts,
+        sentences=_sentences(found, method),
+        tables=tables,
+        plots=make_plots(scores, ours),
+        methods=[_method_view(track, scores, settings or {}) for track in found],
+        ours=set(ours),
+        method=method,
+        datasets={name: _views(cases, draw, side) for name, cases in chosen.items()},
+        worst=_views(worst, draw, side),
+        lost=_views(lost, draw, side),
+        lost_count=sum(not math.isfinite(score.error) for score in rows),
+        problems=list(problems)[:_PROBLEMS],
+        problem_count=len(problems),
+        version=version,
+    )
+
+
+def _method_to_show(found: Sequence[Track], ours: Sequence[str]) -> str:
+    names = [track.method for track in found]
+    for name in ours:
+        if name in names:
+            return name
+    ranked = sorted(found, key=lambda track: (track.method == NO_REGISTRATION, -track.success))
+    return ranked[0].method if ranked else ""
+
+
+def _sentences(found: Sequence[Track], method: str) -> list[str]:
+    """The outcome in plain words."""
+    by_name = {track.method: track for track in found}
+    if method not in by_name:
+        return ["No method has a result yet."]
+    track, out = by_name[method], [_outcome(by_name[method])]
+    others = [t for t in found if t.method not in (method, NO_REGISTRATION)]
+    if others:
+        best = max(others, key=lambda other: other.success)
+        names = "The other method" if len(others) == 1 else f"The best of the {len(others)} others"
+        out.append(f"{names}, {best.method}, had {best.success:.1%} within {SUCCESS:g} px.")
+    if method != NO_REGISTRATION and NO_REGISTRATION in by_name:
+        share = by_name[NO_REGISTRATION].success
+        out.append(f"Without any registration, {share:.1%} are within {SUCCESS:g} px already.")
+    if len({frozenset(other.cases) for other in found}) > 1:
+        counts = ", ".join(f"{other.method} {len(other.cases)}" for other in found)
+        out.append(
+            "The methods have not all been given the same pairs, so that their figures cannot be "
+            f"compared: {counts}."
+        )
+    if len(track.cases) < 30:
+        out.append(f"{len(track.cases)} pairs are few: look at the intervals, not at the figures.")
+    return out
+
+
+def _outcome(track: Track) -> str:
+    """How one method did over all its pairs."""
+    count, lost = len(track.cases), sum(not math.isfinite(error) for error in track.errors)
+    median = sorted(track.errors)[(count - 1) // 2]
+    within = [f"{(track.errors < limit).mean():.1%} within {limit:g} px" for limit in (SUCCESS, 1)]
+    half = (
+        f"half of them within {median:.3g} px"
+        if math.isfinite(median)
+        else "half of them not at all"
+    )
+    answers = f"{lost} had no answer" if lost else "every pair had an answer"
+    pairs = "1 pair" if count == 1 else f"{count} pairs"
+    return f"{track.method} registered {pairs}: {', '.join(within)}, {half}; {answers}."
+
+
+def _method_view(track: Track, scores: Sequence[Score], settings: Mapping[str, str]) -> MethodView:
+    finals = [s for s in final_scores(scores) if s.method == track.method]
+    notes = Counter(score.note for score in finals if score.note)
+    return MethodView(
+        name=track.method,
+        setting=settings.get(track.method, ""),
+        cases=len(finals),
+        without_answer=sum(not math.isfinite(score.error) for score in finals),
+        notes=sorted(notes.items(), key=lambda item: (-item[1], item[0]))[:_NOTES],
+    )
+
+
+def _views(cases: Sequence[Chosen], draw: Draw, side: int) -> list[CaseView]:
+    return [
+        CaseView(
+            label=chosen.label,
+            name=chosen.score.case,
+            error=_pixels(chosen.score.error),
+            before=_pixels(chosen.score.unregistered_error),
+            verdict=chosen.score.verdict,
+            note=chosen.score.note,
+            pictures=case_pictures(chosen.score, draw, side),
+        )
+        for chosen in cases
+    ]
+
+
+def _pixels(error: float) -> str:
+    return f"{error:.2f} px" if math.isfinite(error) else "no answer"
