@@ -1,110 +1,258 @@
-"""Run methods over packs: cases in, answers out.
+"""Run methods over cases: each in worker processes of its own, which may hang or crash.
 
-::
-
-    python -m sdme.evaluate --packs pairs/val photos/val --methods identity,sift,ours --out results
+A hang, a crash or an exception is a failed case of the method, with a note. A case that cannot be
+drawn is no method's failure: it is listed with the run's problems, for all methods alike. Whatever
+is in the run's folder already is not computed again.
 """
 
-import functools
+import contextlib
 import multiprocessing
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, replace
+from typing import Any
 
-from sdme.data.packs import list_packs
+from pebble import ProcessExpired, ProcessPool
+
+from sdme.data.pairs import Problem
 from sdme.errors import InputError
-from sdme.evaluate.answers import Answer, Outcome, answers_of
-from sdme.evaluate.protocol import Case, PaperProtocol, cases_from_pack
+from sdme.evaluate import worker
+from sdme.evaluate.case import CaseKey
+from sdme.evaluate.protocol import Protocol
+from sdme.evaluate.score import Score
+from sdme.evaluate.store import RunFolder
+from sdme.evaluate.worker import Job
 
-OURS = "ours"
+Progress = Callable[[int, int, str], object]
+"""``progress(done, total, method)``: how many of the cases have been run, and on what method."""
 
-
-def load_cases(folders: Iterable[str | Path], count: int, protocol: PaperProtocol) -> list[Case]:
-    """``count`` cases of every pack of the folders, in the order of folders and names.
-
-    Raises:
-        InputError: a folder holds no pack, or two packs share a name.
-    """
-    paths = [path for folder in folders for path in list_packs(folder)]
-    names = [path.stem for path in paths]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"two packs are named {', '.join(twice)}; rename one of them")
-    return [case for path in paths for case in cases_from_pack(path, count, protocol)]
-
-
-def run_baseline(
-    method: str, cases: Sequence[Case], protocol: PaperProtocol, workers: int = 1
-) -> Iterator[Answer]:
-    """Answers of a baseline in the order of the cases, computed by ``workers`` processes."""
-    run = functools.partial(_baseline_outcome, method, protocol)
-    if workers <= 1:
-        yield from _scored(map(run, cases), cases, protocol)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        yield from _scored(pool.map(run, cases, chunksize=8), cases, protocol)
+# Every library that a method may bring has its own name for one and the same limit.
+_THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+_WAITING = 4  # tasks handed out ahead for each worker
+_START_TIMEOUT = 600.0  # seconds to load a method
 
 
-def run_network(
-    weights: str | None, cases: Sequence[Case], protocol: PaperProtocol, device: str, batch: int
-) -> Iterator[Answer]:
-    """Answers of every stage of the package's own method; ``weights`` is a name or a file.
+def run_methods(
+    methods: Sequence[str],
+    keys: Sequence[CaseKey],
+    protocol: Protocol,
+    folder: RunFolder,
+    *,
+    device: str = "cpu",
+    workers: int = 1,
+    timeout: float = 60.0,
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Run every method on every case and store the scores in the folder.
 
-    The weights are loaded at once, the answers computed as they are asked for.
-
-    Raises:
-        InputError: the weights or the device cannot be had.
-    """
-    from sdme.evaluate.network import evaluate_network
-    from sdme.model.weights import DEFAULT_MODEL, load_network
-
-    place = chosen_device(device)
-    network = load_network(weights or DEFAULT_MODEL, place)
-    return _scored(evaluate_network(network, cases, place, batch), cases, protocol)
-
-
-def chosen_device(name: str) -> str:
-    """The device to use; ``auto`` is CUDA where there is one.
+    Methods run one after the other, each in ``workers`` processes of ``threads`` threads.
+    ``timeout`` is the seconds that a case may take, reading its images included. An interruption
+    (``KeyboardInterrupt``, ``SystemExit``) ends the processes at once and passes on; the same call
+    then goes on where it stopped.
 
     Raises:
-        InputError: the device does not exist here.
+        InputError: a method cannot be had, which is found before any of them runs, or the folder
+            cannot be written to.
     """
-    import torch
+    report = progress or (lambda done, total, method: None)
+    methods = list(dict.fromkeys(methods))
+    folder.add_methods(methods)
+    jobs = [
+        Job(method, protocol, device, threads)
+        for method in methods
+        if any(key.name not in folder.done(method) for key in keys)
+    ]
+    jobs = [replace(job, warm_up=job.method in _warm(jobs, timeout)) for job in jobs]
+    unreadable: set[str] = set()
+    for method in methods:
+        left = [key for key in keys if key.name not in folder.done(method) | unreadable]
+        report(len(keys) - len(left), len(keys), method)
+        job = next((job for job in jobs if job.method == method), None)
+        if job is None or not left:
+            continue
+        answers = _answers(job, left, workers, timeout)
+        with contextlib.closing(answers):
+            for count, (key, answer) in enumerate(answers, 1):
+                if isinstance(answer, Problem):
+                    folder.add_unreadable(key.name, answer.why)
+                    unreadable.add(key.name)
+                else:
+                    folder.add(method, key.name, answer)
+                report(len(keys) - len(left) + count, len(keys), method)
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+
+@dataclass(frozen=True)
+class _Task:
+    """A case to run, or to note as failed where ``note`` says that its process did not survive."""
+
+    key: CaseKey
+    note: str = ""
+
+
+def _warm(jobs: Sequence[Job], timeout: float) -> set[str]:
+    """Build every method once, in a process apart; returns which ones survive a first call.
+
+    Raises:
+        InputError: a method cannot be built.
+    """
+    survivors = set()
+    left = deque(jobs)
+    while left:
+        with _pool(1, left[0].threads, worker.begin, left[0].threads) as pool:
+            while left and pool.active:
+                job = left.popleft()
+                _check_build(pool, job)
+                with contextlib.suppress(FutureTimeoutError, ProcessExpired, BrokenExecutor):
+                    pool.schedule(worker.warm_up, timeout=timeout).result()
+                    survivors.add(job.method)
+    return survivors
+
+
+def _check_build(pool: ProcessPool, job: Job) -> None:
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError):
-        raise InputError(f"device {name!r} cannot be used here; give auto, cpu or cuda") from None
-    return name
+        failure = pool.schedule(worker.build, (job,), timeout=_START_TIMEOUT).result()
+    except FutureTimeoutError:
+        failure = InputError(f"method {job.method} does not load within {_START_TIMEOUT:g} s")
+    except ProcessExpired as error:
+        failure = InputError(f"method {job.method} cannot be loaded: {_end_in_words(error)}")
+    except BrokenExecutor:
+        failure = _start_failure(job)
+    if failure is not None:
+        raise failure
 
 
-def _baseline_outcome(method: str, protocol: PaperProtocol, case: Case) -> Outcome:
-    """What a baseline gives on a case; whatever it raises is a failure with a note.
+def _answers(
+    job: Job, keys: Iterable[CaseKey], workers: int, timeout: float
+) -> Generator[tuple[CaseKey, list[Score] | Problem], None, None]:
+    """Scores of every case as they come, or why a case cannot be drawn."""
+    left = {key.name: _Task(key) for key in keys}
+    futile = 0
+    while left:
+        before = len(left)
+        try:
+            with _pool(min(workers, before), job.threads, worker.begin_job, job) as pool:
+                for key, answer in _outcomes(pool, job, left.values(), workers, timeout):
+                    del left[key.name]
+                    yield key, answer
+        except BrokenExecutor:  # all workers ended between two cases, for instance for memory
+            futile = 0 if len(left) < before else futile + 1
+            if futile == 3:
+                raise _start_failure(job) from None
 
-    OpenCV runs on one thread, since the order of its sums, and so its answer, depends on threads.
-    """
-    import cv2
 
-    from sdme.evaluate.baselines import BASELINES
+def _outcomes(
+    pool: ProcessPool, job: Job, tasks: Iterable[_Task], workers: int, timeout: float
+) -> Iterator[tuple[CaseKey, list[Score] | Problem]]:
+    waiting = deque(tasks)
+    running: dict[Future[Any], _Task] = {}
+    while waiting or running:
+        while waiting and len(running) < workers * _WAITING:
+            task = waiting.popleft()
+            running[_schedule(pool, job, task, timeout)] = task
+        done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+        if not done and not pool.active:
+            raise BrokenExecutor
+        for future in done:
+            task = running.pop(future)
+            answer = _answer(future, timeout)
+            if not isinstance(answer, str):
+                yield task.key, answer
+            elif task.note:
+                yield task.key, Problem(task.key.name, f"cannot be drawn: {answer}")
+            else:
+                waiting.appendleft(_Task(task.key, answer))
 
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    began = time.perf_counter()
+
+def _schedule(pool: ProcessPool, job: Job, task: _Task, timeout: float) -> Future[Any]:
+    if task.note:
+        return pool.schedule(worker.fail_case, (job, task.key, task.note), timeout=timeout)
+    return pool.schedule(worker.run_case, (job, task.key), timeout=timeout)
+
+
+def _answer(future: Future[Any], timeout: float) -> list[Score] | Problem | str:
+    """What the process answered, or how it ended."""
     try:
-        stages = BASELINES[method](case.fixed, case.moving, protocol.initial)
-    except Exception as error:  # a baseline's crash is its failure, not the end of the evaluation
-        note = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return Outcome({method: None}, time.perf_counter() - began, note)
+        return future.result()
+    except FutureTimeoutError:
+        return f"timed out after {timeout:g} s"
+    except ProcessExpired as error:
+        return _end_in_words(error)
+
+
+def _end_in_words(error: ProcessExpired) -> str:
+    code = error.exitcode or 0
+    if code == -signal.SIGKILL:
+        return "its process was killed, perhaps for want of memory"
+    if code < 0:
+        return f"its process was ended by {signal.Signals(-code).name}"
+    return f"its process ended with exit code {code}"
+
+
+def _start_failure(job: Job) -> InputError:
+    return InputError(
+        f"processes of method {job.method} end before they have begun; use fewer workers, or see "
+        "whether the method works by itself"
+    )
+
+
+@contextlib.contextmanager
+def _pool(
+    workers: int, threads: int, initializer: Callable[..., object], argument: object
+) -> Iterator[ProcessPool]:
+    """Processes that are gone, whatever they were doing, when the block is left."""
+    pool = ProcessPool(
+        workers,
+        initializer=initializer,
+        initargs=(argument,),
+        context=multiprocessing.get_context("spawn"),
+    )
+    with _thread_limits(threads):
+        try:
+            with _without_interrupts():
+                _ = pool.active  # starts it
+            yield pool
+        finally:
+            pool.stop()
+            pool.join()
+
+
+@contextlib.contextmanager
+def _thread_limits(threads: int) -> Iterator[None]:
+    """What processes started meanwhile find in their environment before they load a library."""
+    before = {name: os.environ.get(name) for name in _THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(_THREAD_LIMITS, str(threads)))
+    try:
+        yield
     finally:
-        cv2.setNumThreads(threads)
-    return Outcome(stages, time.perf_counter() - began)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
-def _scored(
-    outcomes: Iterable[Outcome], cases: Sequence[Case], protocol: PaperProtocol
-) -> Iterator[Answer]:
-    for case, outcome in zip(cases, outcomes, strict=True):
-        yield from answers_of(case, outcome, protocol.initial)
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Threads and processes started meanwhile never see Ctrl-C; this thread sees it afterwards.
+
+    Otherwise a process that is just starting would answer it with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,181 @@
+"""What a worker process does: build the method once, then draw, run and score cases."""
+
+import contextlib
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+
+from sdme.data.pairs import Problem
+from sdme.errors import InputError
+from sdme.evaluate.case import Case, CaseKey
+from sdme.evaluate.method import Method, MethodResult
+from sdme.evaluate.methods import build_method
+from sdme.evaluate.metrics import score_result
+from sdme.evaluate.protocol import Protocol, draw_case
+from sdme.evaluate.score import Score
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method on the cases of one protocol.
+
+    ``device`` is a device of PyTorch, ``threads`` how many each worker may use. ``warm_up`` says
+    whether the method is called once before the first case, as first calls are slow.
+    """
+
+    method: str
+    protocol: Protocol
+    device: str = "cpu"
+    threads: int = 1
+    warm_up: bool = False
+
+
+class _Worker:
+    """What this process keeps from one case to the next: the method, or why it is not to be had."""
+
+    method: Method | None = None
+    failure: InputError | None = None
+
+
+def begin(threads: int) -> None:
+    """Limit the threads of this process, and tie its life to that of its parent."""
+    import cv2
+
+    cv2.setNumThreads(threads)
+    if os.name == "posix":
+        _end_with_parent()
+
+
+def begin_job(job: Job) -> None:
+    """Begin, build the method and warm it up; a failure is kept for :func:`run_case` to tell."""
+    begin(job.threads)
+    _Worker.failure = build(job)
+    if job.warm_up:
+        warm_up()
+
+
+def build(job: Job) -> InputError | None:
+    """Build the method; returns what is wrong where it cannot be built."""
+    _Worker.method = None
+    try:
+        _Worker.method = build_method(job.method, job.device)
+    except InputError as error:
+        return error
+    except Exception as error:
+        return InputError(f"method {job.method} cannot be built ({_said(error)})")
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(job.threads)
+    return None
+
+
+def warm_up() -> None:
+    """Call the method on noise; what it makes of it does not matter."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    if _Worker.method is not None:
+        with contextlib.suppress(Exception):
+            _Worker.method(noise[0], noise[1], np.eye(3))
+
+
+def run_case(job: Job, key: CaseKey) -> list[Score] | Problem:
+    """Scores of the method on a case, or why the case cannot be drawn.
+
+    Whatever the method raises is its failure, with a note.
+
+    Raises:
+        InputError: the method could not be built.
+    """
+    if _Worker.method is None:
+        raise _Worker.failure or RuntimeError("run_case needs begin_job")
+    case = _drawn(key, job.protocol)
+    if isinstance(case, Problem):
+        return case
+    result, note = None, ""
+    began = time.perf_counter()
+    try:
+        result = _Worker.method(case.fixed, case.moving, case.initial)
+        seconds = time.perf_counter() - began
+        _check_result(result)
+    except BaseException as error:  # SystemExit too: a method cannot end the evaluation
+        seconds = time.perf_counter() - began
+        result, note = None, _said(error)
+    return score_result(case, job.method, result, seconds, peak_memory(), note)
+
+
+def fail_case(job: Job, key: CaseKey, note: str) -> list[Score] | Problem:
+    """Scores of a case on which the method's process did not survive."""
+    case = _drawn(key, job.protocol)
+    if isinstance(case, Problem):
+        return case
+    return score_result(case, job.method, None, math.nan, math.nan, note)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, MiB; NaN where it cannot be known."""
+    # Linux counts the peak of the process that started this one into ``ru_maxrss``.
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    try:
+        import resource
+    except ImportError:
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def _drawn(key: CaseKey, protocol: Protocol) -> Case | Problem:
+    try:
+        return draw_case(key, protocol)
+    except InputError as error:
+        return Problem(key.name, str(error))
+    except Exception as error:  # whatever a decoder makes of a damaged file
+        return Problem(key.name, _said(error))
+
+
+def _check_result(result: object) -> None:
+    if not isinstance(result, MethodResult) or not result.stages:
+        raise TypeError(f"the method gave {type(result).__name__}, not a MethodResult with stages")
+    for stage, matrix in result.stages.items():
+        if matrix is not None and np.asarray(matrix, np.float64).shape != (3, 3):
+            raise TypeError(f"stage {stage} gave shape {np.shape(matrix)}, not a 3x3 matrix")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+
+
+def _end_with_parent() -> None:
+    """Kill this process when it is told to end, or its parent is gone, and all that it started.
+
+    A thread waits for that, because a method within native code lets no signal handler run.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    os.setpgrp()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGTERM, lambda *_: _kill_group())
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    watched = [parent.sentinel, reader]
+    threading.Thread(target=_wait_for_end, args=(watched,), daemon=True).start()
+
+
+def _wait_for_end(watched: list[int]) -> None:
+    parent, reader = watched
+    while parent not in wait(watched) and signal.SIGTERM not in os.read(reader, 64):
+        pass
+    _kill_group()
+
+
+def _kill_group() -> None:
+    os.killpg(os.getpgrp(), signal.SIGKILL)
