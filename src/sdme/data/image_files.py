@@ -2,8 +2,10 @@
 
 from pathlib import Path, PurePath
 
-from sdme.data.pairs import ImageFile, ImagePair
-from sdme.data.truth import read_truth
+import numpy as np
+
+from sdme.data.pairs import ImageFile, ImagePair, Landmarks, Matrix
+from sdme.data.truth import check_corners, read_truth
 from sdme.errors import InputError
 from sdme.io.decode import file_size
 from sdme.io.header import Size, file_format
@@ -27,6 +29,11 @@ def image_stem(name: str) -> str:
     return name[: -len(PurePath(name).suffix)] if has_image_suffix(name) else name
 
 
+def set_name(folder: Path) -> str:
+    """The name of the set that a folder holds: its own."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
+
+
 def list_images(folder: Path) -> list[Path]:
     """The images right in a folder, by suffix or else by their first bytes, in order of names."""
     return sorted(path for path in visible(folder) if path.is_file() and _is_image(path))
@@ -45,18 +52,26 @@ def visible(folder: Path) -> list[Path]:
 
 
 def file_pair(
-    dataset: str, identity: str, fixed: Path, moving: Path, truth: Path | None, group: str
+    dataset: str,
+    identity: str,
+    fixed: Path,
+    moving: Path,
+    truth: Path | Matrix | Landmarks | None,
+    group: str,
 ) -> ImagePair:
-    """A pair of image files, with the truth in a file beside them if there is one.
+    """A pair of image files; ``truth`` may be in a file beside them.
 
     Raises:
-        InputError: a header cannot be read, an image is too small, the truth cannot be read or is
-            one for other sizes, or there is none and the images differ in size.
+        InputError: a header cannot be read, an image is too small, the truth cannot be read, is
+            one for other sizes or sends a corner of the fixed image beyond the horizon, or there is
+            none and the images differ in size.
     """
     sizes = _usable_size(fixed), _usable_size(moving)
     if truth is None:
         check_one_grid(*sizes)
-    known = None if truth is None else read_truth(truth, *sizes)
+    known = read_truth(truth, *sizes) if isinstance(truth, Path) else truth
+    if isinstance(known, np.ndarray):
+        check_corners(known, sizes[0])
     return ImagePair(dataset, identity, ImageFile(fixed), ImageFile(moving), known, group)
 
 

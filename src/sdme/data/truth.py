@@ -29,7 +29,7 @@ def read_matrix(path: str | os.PathLike[str]) -> Matrix:
     """
     path = Path(path)
     data = _read(path)
-    return _matrix_of_text(data, path) if isinstance(data, str) else _matrix_of_json(data, path)
+    return matrix_of_text(data, str(path)) if isinstance(data, str) else _matrix_of_json(data, path)
 
 
 def read_truth(
@@ -40,15 +40,14 @@ def read_truth(
     ``.json`` may be either, ``.txt`` is a matrix, ``.csv`` and ``.mat`` are landmarks.
 
     Raises:
-        InputError: the file cannot be read, was made for images of other sizes, or sends a corner
-            of the fixed image beyond the horizon.
+        InputError: the file cannot be read, or was made for images of other sizes.
     """
     path = Path(path)
     if path.suffix.lower() in (".csv", ".mat"):
         return read_landmarks(path)
     data = _read(path)
     if isinstance(data, str):
-        return placed(_matrix_of_text(data, path), fixed_size, str(path))
+        return matrix_of_text(data, str(path))
     if isinstance(data, dict) and {"fixed", "moving"} & data.keys():
         return read_landmarks(path)
     if isinstance(data, dict) and data.get("format") == FORMAT:
@@ -59,7 +58,31 @@ def read_truth(
                 f"{path} was made for images of {_times(made_for[0])} and {_times(made_for[1])} "
                 f"px, these have {_times(fixed_size)} and {_times(moving_size)}; write it again"
             )
-    return placed(_matrix_of_json(data, path), fixed_size, str(path))
+    return _matrix_of_json(data, path)
+
+
+def matrix_of_text(text: str, name: str) -> Matrix:
+    """A matrix in nine numbers, as in a text file; ``name`` begins the error message."""
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    words = " ".join(lines).replace(",", " ").replace(";", " ").split()
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        raise InputError(f"{name} holds more than numbers; give nine numbers, 3x3") from None
+    if len(numbers) != 9:
+        raise InputError(f"{name} holds {len(numbers)} numbers; give nine, 3x3")
+    return checked_matrix(np.reshape(numbers, (3, 3)), name)
+
+
+def is_truth(path: Path) -> bool:
+    """Whether a file holds a matrix or landmarks, for whichever images."""
+    for read in (read_matrix, read_landmarks):
+        try:
+            read(path)
+        except InputError:
+            continue
+        return True
+    return False
 
 
 def checked_matrix(matrix: Any, name: str) -> Matrix:
@@ -70,12 +93,11 @@ def checked_matrix(matrix: Any, name: str) -> Matrix:
         raise InputError(f"{name}: {error}") from None
 
 
-def placed(matrix: Matrix, fixed_size: tuple[int, int], name: str) -> Matrix:
-    """The matrix itself, if every corner of the fixed image has a place in the moving image."""
+def check_corners(matrix: Matrix, fixed_size: tuple[int, int]) -> None:
+    """Every corner of the fixed image needs a place in the moving image, or no error is defined."""
     corners = map_points(matrix, frame_corners(fixed_size), frame_centre(fixed_size))
     if not np.isfinite(corners).all():
-        raise InputError(f"{name} sends a corner of the fixed image beyond the horizon; correct it")
-    return matrix
+        raise InputError("the transform sends a corner of the fixed image beyond the horizon")
 
 
 def _read(path: Path) -> Any:
@@ -88,18 +110,6 @@ def _read(path: Path) -> Any:
     except (ValueError, RecursionError):
         kind = "JSON" if path.suffix.lower() == ".json" else "UTF-8 text"
         raise InputError(f"{path} holds no transform: it is not {kind}") from None
-
-
-def _matrix_of_text(text: str, path: Path) -> Matrix:
-    lines = (line.partition("#")[0] for line in text.splitlines())
-    words = " ".join(lines).replace(",", " ").replace(";", " ").split()
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        raise InputError(f"{path} holds more than numbers; give nine numbers, 3x3") from None
-    if len(numbers) != 9:
-        raise InputError(f"{path} holds {len(numbers)} numbers; give nine, 3x3")
-    return checked_matrix(np.reshape(numbers, (3, 3)), str(path))
 
 
 def _matrix_of_json(data: Any, path: Path) -> Matrix:

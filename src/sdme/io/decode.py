@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import cv2
 import numpy as np
@@ -44,7 +44,7 @@ def file_size(path: Path, label: str) -> Size:
         return stream_size(file, label)
 
 
-def stream_size(file: BinaryIO, label: str) -> Size:
+def stream_size(file: IO[bytes], label: str) -> Size:
     """As :func:`file_size`, of an open file that can be searched."""
     kind = _known_format(file, label)
     if kind != "tiff":
@@ -56,7 +56,7 @@ def stream_size(file: BinaryIO, label: str) -> Size:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, label: str) -> Iterator[BinaryIO]:
+def _opened(path: Path, label: str) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as file:
             yield file
@@ -68,7 +68,7 @@ def _opened(path: Path, label: str) -> Iterator[BinaryIO]:
         raise InputError(f"{label} cannot be read: {error.strerror or error}") from None
 
 
-def _known_format(file: BinaryIO, label: str) -> Format:
+def _known_format(file: IO[bytes], label: str) -> Format:
     if file.seek(0, os.SEEK_END) == 0:
         raise InputError(f"{label} is an empty file; give a {_ACCEPTED} image")
     kind = file_format(file)
@@ -90,7 +90,7 @@ def too_large(width: int, height: int, size: int = 0) -> str | None:
     )
 
 
-def _checked_size(file: BinaryIO, kind: Format, label: str) -> Size:
+def _checked_size(file: IO[bytes], kind: Format, label: str) -> Size:
     size = declared_size(file, kind)
     if size is None or min(size) < 1:
         raise InputError(f"{label} has a broken {kind.upper()} header; give an undamaged file")
@@ -99,7 +99,7 @@ def _checked_size(file: BinaryIO, kind: Format, label: str) -> Size:
     return size
 
 
-def _decode_8(file: BinaryIO, kind: Format, label: str) -> np.ndarray:
+def _decode_8(file: IO[bytes], kind: Format, label: str) -> np.ndarray:
     _checked_size(file, kind, label)
     file.seek(0)
     data = np.frombuffer(file.read(), dtype=np.uint8)
@@ -120,7 +120,7 @@ def _decode_8(file: BinaryIO, kind: Format, label: str) -> np.ndarray:
     return image
 
 
-def _decode_tiff(file: BinaryIO, label: str) -> np.ndarray:
+def _decode_tiff(file: IO[bytes], label: str) -> np.ndarray:
     with _open_tiff(file, label) as tiff:
         page = _only_page(tiff, label)
         _check_page(page, file, label)
@@ -128,7 +128,7 @@ def _decode_tiff(file: BinaryIO, label: str) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _open_tiff(file: BinaryIO, label: str) -> Iterator[tifffile.TiffFile]:
+def _open_tiff(file: IO[bytes], label: str) -> Iterator[tifffile.TiffFile]:
     file.seek(0)
     with _silent_logger("tifffile"):
         try:
@@ -155,7 +155,7 @@ def _only_page(tiff: tifffile.TiffFile, label: str) -> tifffile.TiffPage:
     return pages[0]
 
 
-def _check_page(page: tifffile.TiffPage, file: BinaryIO, label: str) -> None:
+def _check_page(page: tifffile.TiffPage, file: IO[bytes], label: str) -> None:
     if problem := too_large(page.imagewidth, page.imagelength, page.nbytes):
         raise InputError(f"{label} declares {problem}")
     if set(page.axes) - set("YXS"):

@@ -1,6 +1,6 @@
 """What an image file declares about itself, read before anything is decoded."""
 
-from typing import BinaryIO, Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 Format = Literal["png", "jpeg", "webp", "bmp", "tiff"]
 
@@ -15,7 +15,7 @@ class Size(NamedTuple):
     height: int
 
 
-def file_format(file: BinaryIO) -> Format | None:
+def file_format(file: IO[bytes]) -> Format | None:
     """Format by the first bytes of a file, whatever its name; ``None`` for all others."""
     file.seek(0)
     head = file.read(12)
@@ -32,7 +32,7 @@ def file_format(file: BinaryIO) -> Format | None:
     return None
 
 
-def declared_size(file: BinaryIO, kind: Format) -> Size | None:
+def declared_size(file: IO[bytes], kind: Format) -> Size | None:
     """Size that a PNG, JPEG, WebP or BMP file declares; ``None`` when its header is broken."""
     file.seek(0)
     if kind == "jpeg":
@@ -53,7 +53,7 @@ def declared_size(file: BinaryIO, kind: Format) -> Size | None:
     return None
 
 
-def _jpeg_size(file: BinaryIO) -> Size | None:
+def _jpeg_size(file: IO[bytes]) -> Size | None:
     """Walk the segments up to the frame header (ITU-T T.81, B.2.2)."""
     file.seek(2)
     while byte := file.read(1):
