@@ -9,12 +9,11 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from sdme.config import Settings
 from sdme.data.pairs import Problem
@@ -34,17 +33,17 @@ RECORD_FILE, SCORES_FILE = "run.json", "scores.jsonl"
 _SECONDS_BETWEEN_SYNCS = 1.0
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line of the file of scores: what one method's stages reached on one case."""
+class _Line(Settings):
+    """A line of the file of scores: what one method's stages reached on one case.
+
+    JSON has no infinities; they are the strings ``Infinity`` and ``NaN``.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     method: str
     case: str
-    scores: list[Score]
-
-
-# JSON has no infinities: pydantic writes them as the strings "Infinity" and "NaN".
-_LINES = TypeAdapter(_Line, config=ConfigDict(ser_json_inf_nan="strings"))
+    scores: tuple[Score, ...]
 
 
 class RunFolder:
@@ -53,7 +52,7 @@ class RunFolder:
     def __init__(self, path: Path, record: RunRecord) -> None:
         self.path = path
         self.record = record
-        self._scores: dict[tuple[str, str], list[Score]] = {}
+        self._scores: dict[tuple[str, str], Sequence[Score]] = {}
         self._file: int | None = None
         self._size = 0
         self._synced = 0.0
@@ -175,8 +174,9 @@ class RunFolder:
         Raises:
             InputError: the disk is full; what was stored before stays.
         """
-        self._write(_LINES.dump_json(_Line(method, case, list(scores))) + b"\n")
-        self._scores[method, case] = list(scores)
+        line = _Line(method=method, case=case, scores=tuple(scores))
+        self._write(line.model_dump_json().encode() + b"\n")
+        self._scores[method, case] = line.scores
         if case in self.record.unreadable:
             left = {name: why for name, why in self.record.unreadable.items() if name != case}
             self._update(unreadable=left)
@@ -210,7 +210,7 @@ class RunFolder:
         size = data.rfind(b"\n") + 1  # a process that was killed may have left half a line
         for number, text in enumerate(data[:size].splitlines(), 1):
             try:
-                line = _LINES.validate_json(text)
+                line = _Line.model_validate_json(text)
             except ValidationError:
                 raise InputError(
                     f"line {number} of {path} is damaged; remove the line, which then is computed "
