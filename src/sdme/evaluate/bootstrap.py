@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Float64, Int32
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -68,10 +68,10 @@ def percentile_interval(resampled: Vector) -> Interval:
     return Interval(float(ranked[skipped]), float(ranked[-1 - skipped]))
 
 
-def _draws(clusters: int, name: str) -> Int[np.ndarray, "resamples clusters"]:
+def _draws(clusters: int, name: str) -> Int32[np.ndarray, "resamples clusters"]:
     """How often each cluster is drawn in each resample."""
     rng = np.random.default_rng([zlib.crc32(name.encode()), clusters])
     drawn = rng.integers(clusters, size=(RESAMPLES, clusters))
     drawn += np.arange(RESAMPLES)[:, None] * clusters
     flat = np.bincount(drawn.ravel(), minlength=RESAMPLES * clusters)
-    return flat.reshape(RESAMPLES, clusters)
+    return flat.reshape(RESAMPLES, clusters).astype(np.int32)

@@ -1,118 +1,263 @@
-"""Figures of an evaluation as Markdown and as plain data."""
+"""The report of a run as Markdown, and its headline as a table for the terminal.
+
+The two populations have sections of their own, and every table says in its first column which one
+it shows.
+"""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sdme.data.known_packs import pack_info
-from sdme.evaluate.answers import CROSS_MODAL, EVERYTHING, Answer, by_stage, sets_of
-from sdme.evaluate.metrics import THRESHOLDS, Summary, beats_no_registration, summarise
+from sdme.data.pairs import Problem
+from sdme.evaluate.bootstrap import Interval
+from sdme.evaluate.figures import Figures, Line, Scope
+from sdme.evaluate.metrics import CORRECT_WITHIN, MATCHING_THRESHOLDS
+from sdme.evaluate.summary import AUC_LIMITS, CAP, THRESHOLDS, WITH_INTERVAL, Average, Summary
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _SHORT = (1.0, 3.0, 10.0)
-_TITLES = {
-    "all": "All pairs, failures included",
-    "paper": "Published convention: only pairs on which the final answer beats no registration",
-}
+_SHOWN_PROBLEMS = 20
+_ALL, _PAPER = "population `all`", "population `paper`"
+_HOW_TO_READ = f"""\
+Errors are in pixels of the moving image. ACE is the mean distance of the fixed image's corners
+under the estimate and the truth; where the truth is landmarks, it is their mean distance instead.
+PE<k is the share of cases with an error below k px; PE<5 is the success rate. AUC@k is the area
+under PE<t for t up to k px, over k. A failure is infinitely wrong and counts as a miss everywhere.
+The capped mean takes {CAP:g} px for every larger error. Of several stages of a method the last one
+listed is its answer."""
+_NOT_COMPARABLE = """\
+Not comparable with the tables above. The published benchmark averages only over the cases on which
+a method's own final answer is better than no registration. Failures and the worst answers are left
+out, and other ones for every method, so these figures are better than what a user gets, and do not
+rank methods. Read them beside published figures, with the share of cases that is kept."""
 
 
-def summaries(answers: Sequence[Answer]) -> dict[str, Summary]:
-    """Figures of one stage over one set: populations ``all`` and ``paper``."""
-    errors = [answer.error for answer in answers]
-    keep = beats_no_registration(
-        [answer.final_error for answer in answers],
-        [answer.unregistered_error for answer in answers],
-    )
-    kept = [error for error, kept in zip(errors, keep, strict=True) if kept]
-    return {"all": summarise(errors), "paper": summarise(kept)}
+def to_markdown(
+    figures: Figures, facts: Mapping[str, Any] | None = None, problems: Iterable[Problem] = ()
+) -> str:
+    """The whole report: ``facts`` of the run, all tables, and what was left out or went wrong."""
+    totals, datasets = figures.select("total"), figures.select("dataset")
+    parts = ["# Evaluation", _bullets(facts or {}), "## All cases, failures included", _HOW_TO_READ]
+    parts += [_coverage(figures)]
+    for scope, lines in totals.items():
+        parts += [f"### {_title(scope, lines)}", _full_table(lines, _ALL)]
+    for scope, lines in figures.select("total", is_macro=True).items():
+        parts += [f"### {scope.name}: macro average, every dataset counts the same"]
+        parts += [_full_table(lines, _ALL)]
+    parts += ["### Confidence: 95 % bootstrap intervals over pairs", _interval_table(figures)]
+    for scope, lines in figures.select("group").items():
+        parts += [f"### Group {_title(scope, lines)}", _full_table(lines, _ALL)]
+    parts += ["### By dataset: PE<1 / PE<3 / PE<10 of the final answers", _short_table(datasets)]
+    if any(pack_info(scope.name).is_misaligned for scope in datasets):
+        parts += ["`*` pairs misaligned by 1.5 px or more themselves: read PE<3 and up."]
+    parts += _matching_section(figures)
+    parts += ["## Runtime and memory", _cost_table(figures)]
+    parts += ["## Published convention (`paper`)", _NOT_COMPARABLE, _paper_table(figures)]
+    parts += [*_crash_section(figures), *_problem_section(problems)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def to_data(answers: Iterable[Answer]) -> dict[str, Any]:
-    """Every figure by set, stage and population, fit for JSON (what is not finite is ``None``)."""
-    return {
-        name: {
-            stage: {
-                **{k: _summary_data(v) for k, v in summaries(rows).items()},
-                "milliseconds": _finite(1000 * sum(r.seconds for r in rows) / len(rows)),
-                "raised": sum(bool(r.note) for r in rows),
-            }
-            for stage, rows in by_stage(members).items()
-        }
-        for name, members in sets_of(answers).items()
-    }
+def headline(figures: Figures) -> "Table":
+    """The figures of population ``all`` on the totals, for the terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="All cases, failures included", title_justify="left")
+    table.add_column("method", overflow="fold")
+    for name in ("failed", "PE<1", "PE<3", "PE<10", "AUC@10", "median", "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    times = {(cost.method, cost.stage): cost.milliseconds for cost in figures.costs}
+    for is_macro in (False, True):
+        for scope, lines in figures.select("total", is_macro=is_macro).items():
+            table.add_section()
+            table.add_row(f"[bold]{_set_name(scope, is_macro)}: {_most(lines).cases} cases[/bold]")
+            for line in lines:
+                s = line.summary
+                cells = [_share(s.below[k]) for k in _SHORT] + [_share(s.auc[10.0])]
+                cells += [_pixels(s.median), _number(times[line.method, line.stage], ".0f")]
+                table.add_row(f"  {escape(label_of(line))}", str(s.failures), *cells)
+    return table
 
 
-def to_markdown(answers: Iterable[Answer]) -> str:
-    """The whole report: totals and groups in full, packs in short, then the published convention.
-
-    A star marks packs whose own pairs are misaligned by 1.5 px or more.
-    """
-    sets = sets_of(answers)
-    totals = {k: v for k, v in sets.items() if k in (CROSS_MODAL, EVERYTHING)}
-    groups = {k: v for k, v in sets.items() if k.startswith("group ")}
-    packs = {k: v for k, v in sets.items() if k not in totals and k not in groups}
-    parts = [f"## {_TITLES['all']}", _full_table({**totals, **groups}, "all")]
-    parts += ["### By pack: PE<1 / PE<3 / PE<10", _short_table(packs)]
-    parts += ["`*` pairs misaligned by 1.5 px or more themselves: read PE<3 and up."]
-    parts += [f"## {_TITLES['paper']}", _full_table({**totals, **groups}, "paper")]
-    return "\n\n".join(parts) + "\n"
-
-
-def _full_table(sets: dict[str, list[Answer]], population: str) -> str:
-    shares = [f"PE<{k:g}" for k in THRESHOLDS]
-    header = ["set", "method", "pairs", "failed", *shares, "AUC@10", "median", "mean ACE"]
-    rows = []
-    for name, members in sets.items():
-        for stage, answers in by_stage(members).items():
-            figures = summaries(answers)[population]
-            cells = [str(figures.pairs), str(figures.failures)]
-            cells += [_share(figures.below[k]) for k in THRESHOLDS] + [_share(figures.auc)]
-            rows.append([name, stage, *cells, _pixels(figures.median), _pixels(figures.mean)])
-    return markdown_table(header, rows)
-
-
-def _short_table(sets: dict[str, list[Answer]]) -> str:
-    stages = list(dict.fromkeys(stage for members in sets.values() for stage in by_stage(members)))
-    rows = []
-    for name, members in sets.items():
-        info, cells = pack_info(name), []
-        for stage in stages:
-            answers = by_stage(members).get(stage, [])
-            below = summarise([answer.error for answer in answers]).below
-            cells.append(" / ".join(_share(below[k]) for k in _SHORT))
-        starred = f"{name}*" if info.is_misaligned else name
-        rows.append([starred, info.group, str(len(members) // len(by_stage(members))), *cells])
-    return markdown_table(["pack", "group", "pairs", *stages], rows)
+def label_of(line: Line) -> str:
+    """Name of a method's stage; the final stage of a method with one stage is the method itself."""
+    if line.stage == line.method:
+        return line.method
+    return f"{line.method}: {line.stage}"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, columns padded so that it reads well as plain text."""
+    rows = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
-    def line(cells: Sequence[str]) -> str:
+    def text(cells: Sequence[str]) -> str:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         return f"| {' | '.join(padded)} |"
 
-    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
+    return "\n".join([text(header), text(["-" * width for width in widths]), *map(text, rows)])
+
+
+def _title(scope: Scope, lines: Sequence[Line]) -> str:
+    most = _most(lines)
+    sets = f"{len(scope.datasets)} dataset{'s' if len(scope.datasets) > 1 else ''}"
+    return f"{scope.name} ({most.cases} cases from {most.pairs} pairs of {sets})"
+
+
+def _most(lines: Sequence[Line]) -> Summary:
+    """The figures over most cases: methods of an unfinished run may have fewer."""
+    return max((line.summary for line in lines), key=lambda summary: summary.cases)
+
+
+def _set_name(scope: Scope, is_macro: bool) -> str:
+    return f"{scope.name}, macro" if is_macro else scope.name
+
+
+def _coverage(figures: Figures) -> str:
+    """Warnings on what is averaged."""
+    told = []
+    if not figures.has_equal_cases:
+        told.append("**The methods were not run on the same cases: see the column of cases.**")
+    if len(figures.measures) > 1:
+        counts = ", ".join(f"{count} by {name}" for name, count in figures.measures.items())
+        told.append(f"**Two kinds of errors are averaged here: {counts}.**")
+    return " ".join(told)
+
+
+def _full_table(lines: Sequence[Line], population: str) -> str:
+    shares = [f"PE<{k:g}" for k in THRESHOLDS] + [f"AUC@{k:g}" for k in AUC_LIMITS]
+    header = [population, "cases", "failed", *shares, "median", f"mean, capped at {CAP:g} px"]
+    rows = []
+    for line in lines:
+        s = line.summary
+        cells = [_share(s.below[k]) for k in THRESHOLDS] + [_share(s.auc[k]) for k in AUC_LIMITS]
+        cells += [_pixels(s.median), _pixels(s.capped_mean)]
+        rows.append([label_of(line), str(s.cases), str(s.failures), *cells])
+    return markdown_table(header, rows)
+
+
+def _interval_table(figures: Figures) -> str:
+    rows = []
+    for is_macro in (False, True):
+        for scope, lines in figures.select("total", is_macro=is_macro).items():
+            for line in lines:
+                s = line.summary
+                values = [s.below[1.0], s.below[3.0], s.auc[10.0]]
+                bounds = [s.intervals[name] for name in WITH_INTERVAL]
+                cells = [_between(v, i, _share) for v, i in zip(values, bounds, strict=False)]
+                cells.append(_between(s.median, bounds[-1], _pixels))
+                rows.append(
+                    [f"{scope.name}{', macro' if is_macro else ''}", label_of(line)] + cells
+                )
+    return markdown_table(["set", _ALL, *WITH_INTERVAL], rows)
+
+
+def _short_table(datasets: Mapping[Scope, Sequence[Line]]) -> str:
+    final = {scope: [line for line in lines if line.is_final] for scope, lines in datasets.items()}
+    methods = list(dict.fromkeys(line.method for lines in final.values() for line in lines))
+    rows = []
+    for scope, lines in final.items():
+        below = {line.method: line.summary.below for line in lines}
+        cells = [" / ".join(_share(below[name][k]) for k in _SHORT) for name in methods]
+        cases = str(max(line.summary.cases for line in lines))
+        star = "*" if pack_info(scope.name).is_misaligned else ""
+        rows.append([scope.name + star, cases, *cells])
+    return markdown_table(["dataset", "cases", *methods], rows)
+
+
+def _matching_section(figures: Figures) -> list[str]:
+    rows, curves = [], []
+    for scope, methods in figures.matching.items():
+        for method, m in methods.items() if scope.kind == "total" else ():
+            shares = [m.repeatability, m.inlier_ratio, m.inlier_precision]
+            counts = [_mean(m.keypoints, ".0f"), _mean(m.matches, ".0f")]
+            rows.append([scope.name, method, *counts, *(_mean(s, ".3f") for s in shares)])
+            curve = [_share(m.accuracy[k].value) for k in MATCHING_THRESHOLDS]
+            curves.append([scope.name, method, str(m.accuracy[1].cases), *curve])
+    if not rows:
+        return []
+    told = f"""\
+Means over the cases that have a value; how many they are stands in brackets: a method that matches
+only easy cases looks good here. MMA@k is the share of matches within k px of the truth;
+repeatability and inlier precision are within {CORRECT_WITHIN:g} px."""
+    shares = ["repeatability", "inlier ratio", "inlier precision"]
+    first = markdown_table(["set", "method", "keypoints", "matches", *shares], rows)
+    header = ["set", "method", "cases", *(f"MMA@{k}" for k in MATCHING_THRESHOLDS)]
+    return ["## Matching", told, first, markdown_table(header, curves)]
+
+
+def _cost_table(figures: Figures) -> str:
+    rows = []
+    for c in figures.costs:
+        label = c.method if c.stage == c.method else f"{c.method}: {c.stage}"
+        time = _mean(Average(c.milliseconds, c.cases), ".1f")
+        rows.append([label, time, _number(c.memory, ".0f")])
+    return markdown_table(["method", "ms to the answer, median (cases)", "peak memory, MiB"], rows)
+
+
+def _paper_table(figures: Figures) -> str:
+    shares = [f"PE<{k:g}" for k in THRESHOLDS]
+    header = ["set", _PAPER, "kept", *shares, "median", "mean ACE"]
+    rows = []
+    for scope, lines in figures.select("total", "paper").items():
+        everything = figures.select("total", "all")[scope]
+        for line, whole in zip(lines, everything, strict=True):
+            s = line.summary
+            cells = [_share(s.below[k]) for k in THRESHOLDS] + [_pixels(s.median), _pixels(s.mean)]
+            kept = f"{s.cases} of {whole.summary.cases}"
+            rows.append([scope.name, label_of(line), kept, *cells])
+    return markdown_table(header, rows)
+
+
+def _crash_section(figures: Figures) -> list[str]:
+    if not figures.crashes:
+        return []
+    rows = [[c.method, f"{c.count} of {c.cases}", c.message, c.first] for c in figures.crashes]
+    header = ["method", "cases", "message", "first on"]
+    return ["## Crashes, hangs and refusals (counted as failures)", markdown_table(header, rows)]
+
+
+def _problem_section(problems: Iterable[Problem]) -> list[str]:
+    """What could not be used, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for problem in problems:
+        reasons.setdefault(problem.why, []).append(problem.where)
+    if not reasons:
+        return []
+    count = sum(len(where) for where in reasons.values())
+    parts = ["## Left out", f"Not used, and in no figure: {count}."]
+    for why, where in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        more = len(where) - _SHOWN_PROBLEMS
+        names = [f"- {name}" for name in where[:_SHOWN_PROBLEMS]]
+        names += [f"- and {more} more"] if more > 0 else []
+        parts.append("\n".join([f"{len(where)} × {why}:", "", *names]))
+    return parts
+
+
+def _bullets(facts: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {name}: {' '.join(str(value).split())}" for name, value in facts.items())
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def _share(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+    return _number(value, ".3f")
 
 
 def _pixels(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
+    return _number(value, ".2f")
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _mean(average: Average, form: str) -> str:
+    return "-" if math.isnan(average.value) else f"{average.value:{form}} ({average.cases})"
 
 
-def _summary_data(summary: Summary) -> dict[str, Any]:
-    return {
-        "pairs": summary.pairs,
-        "failures": summary.failures,
-        "below": {f"{k:g}": _finite(v) for k, v in summary.below.items()},
-        "mean": _finite(summary.mean),
-        "median": _finite(summary.median),
-        "auc": _finite(summary.auc),
-    }
+def _between(value: float, interval: Interval, form: Any) -> str:
+    if math.isnan(interval.low):
+        return form(value)
+    return f"{form(value)} [{form(interval.low)}, {form(interval.high)}]"
