@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sdme.evaluate.curves import (
-    SUCCESS,
+    CLOSE,
     THRESHOLDS,
     Track,
     is_photo,
@@ -72,11 +72,11 @@ def method_styles(methods: Sequence[str], ours: Sequence[str]) -> dict[str, Styl
 
 
 def draw_curves(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | None":
-    """Share of pairs by error: a panel for cross-modal pairs and one for photos."""
+    """Share of cases by error: a panel for cross-modal ones and one for photos."""
     ours = [method for method, style in styles.items() if style.is_ours]
     panels = {
-        "Cross-modal pairs": [score for score in scores if not is_photo(score)],
-        "Photos, both images from one": [score for score in scores if is_photo(score)],
+        "Cross-modal": [score for score in scores if not is_photo(score)],
+        "Both images from one photo": [score for score in scores if is_photo(score)],
     }
     panels = {title: found for title, rows in panels.items() if (found := tracks(rows, ours))}
     if not panels:
@@ -91,13 +91,13 @@ def draw_curves(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | 
         ax.set(xscale="log", xlim=(THRESHOLDS[0], THRESHOLDS[-1]))
         _number_ticks(ax.xaxis, [0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 32])
         _percent(ax)
-    axes[0].set_ylabel("pairs with error < t")
+    axes[0].set_ylabel("cases with error < t")
     _legend(figure, axes)
     return figure
 
 
 def draw_motion(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | None":
-    """Median error and success by the error before registration, for final stages."""
+    """Median error and share within 3 px by the error before registration, for final stages."""
     found = tracks(scores)
     motions = {c: u for t in found for c, u in zip(t.cases, t.unregistered, strict=True)}
     edges = motion_edges(np.array(list(motions.values())))
@@ -111,13 +111,15 @@ def draw_motion(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | 
         shown = np.where(np.isfinite(curve.medians), curve.medians, np.nan)
         axes[0].plot(curve.motions, np.maximum(shown, _LEAST_SHOWN), label=track.label, **line)
         _mark_failures(axes[0], curve.motions[np.isposinf(curve.medians)], line["color"])
-        axes[1].plot(curve.motions, curve.successes, label=track.label, **line)
+        axes[1].plot(curve.motions, curve.close, label=track.label, **line)
         medians.extend(np.maximum(shown[np.isfinite(shown)], _LEAST_SHOWN))
     low, high = (min(medians), max(medians)) if medians else (1.0, 1.0)
     axes[0].set(yscale="log", ylabel="median error, px", title=_counted("Median error", found))
     axes[0].set_ylim(low / _PAD, high * _PAD)
     _number_ticks(axes[0].yaxis, _decades(axes[0].get_ylim()))
-    axes[1].set(ylim=(0, 1), ylabel=f"pairs with error < {SUCCESS:g} px", title="Success")
+    axes[1].set(
+        ylim=(0, 1), ylabel=f"cases with error < {CLOSE:g} px", title=f"Within {CLOSE:g} px"
+    )
     _percent(axes[1])
     for ax in axes:
         ax.set_xlabel("error before registration, px")
@@ -126,25 +128,25 @@ def draw_motion(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | 
 
 
 def draw_speed(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | None":
-    """Time a pair against success; doing nothing is a line, since its time means nothing."""
+    """Time a case against the share within 3 px; no registration is a line, as it takes none."""
     timed = [track for track in tracks(scores) if median_milliseconds(track) > 0]
     found = [track for track in timed if track.method != NO_REGISTRATION]
     if not found:
         return None
     figure, (ax,) = _figure(1, 0)
-    places = [(median_milliseconds(track), track.success) for track in found]
+    places = [(median_milliseconds(track), track.close) for track in found]
     for track in timed:
         if track.method == NO_REGISTRATION:
-            ax.axhline(track.success, color=_NO_REGISTRATION_COLOUR, linestyle=_DASHES[3])
-            ax.set_title(f"dotted: no registration, {track.success:.0%}", loc="right", fontsize=9)
+            ax.axhline(track.close, color=_NO_REGISTRATION_COLOUR, linestyle=_DASHES[3])
+            ax.set_title(f"dotted: no registration, {track.close:.0%}", loc="right", fontsize=9)
     for track, place in zip(found, places, strict=True):
         style = styles[track.method]
         size = 9 if style.is_ours else 7
         ax.plot(*place, "o", color=style.colour, markersize=size, clip_on=False)
     low, high = min(x for x, _ in places), max(x for x, _ in places)
     ax.set(xscale="log", xlim=(low / _PAD, high * _PAD), ylim=(0, 1))
-    ax.set(xlabel="median time a pair, ms", ylabel=f"pairs with error < {SUCCESS:g} px")
-    ax.set_title(_counted("Speed and success", found), loc="left")
+    ax.set(xlabel="median time a case, ms", ylabel=f"cases with error < {CLOSE:g} px")
+    ax.set_title(_counted("Time and share", found), loc="left")
     _number_ticks(ax.xaxis, _decades(ax.get_xlim()))
     _percent(ax)
     names = [(t.method, "bold" if styles[t.method].is_ours else "normal") for t in found]
@@ -251,10 +253,10 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _counted(title: str, found: Sequence[Track]) -> str:
-    """The title with the number of pairs; a range where methods have seen different numbers."""
+    """The title with the number of cases; a range where methods have seen different numbers."""
     counts = sorted({len(track.cases) for track in found})
-    pairs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{title} ({pairs} pairs)"
+    cases = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{title} ({cases} cases)"
 
 
 def _percent(ax: "Axes") -> None:

@@ -1,6 +1,6 @@
 """What the plots of an evaluation show, as numbers.
 
-Every curve is over all the pairs that a method was given, failures included (population ``all``).
+Every curve is over all the cases that a method was given, failures included (population ``all``).
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from jaxtyping import Float64
 from sdme.data.known_packs import PHOTO
 from sdme.evaluate.score import Score
 
-SUCCESS = 3.0
+CLOSE = 3.0
 THRESHOLDS = np.geomspace(0.1, 32, 121)
-_MOST_BINS, _LEAST_PAIRS = 6, 10
+_MOST_BINS, _LEAST_CASES = 6, 10
 
 Values = Float64[np.ndarray, " n"]
 
@@ -41,24 +41,24 @@ class Track:
         return self.method if self.is_final else f"{self.method}: {self.stage}"
 
     @property
-    def success(self) -> float:
-        """Share of the pairs with an error below 3 px."""
-        return float((self.errors < SUCCESS).mean())
+    def close(self) -> float:
+        """Share of the cases with an error below 3 px."""
+        return float((self.errors < CLOSE).mean())
 
 
 @dataclass(frozen=True)
 class MotionCurve:
-    """Errors of a track by how far the pairs were from registered.
+    """Errors of a track by how far the cases were from registered.
 
-    Bin ``k`` holds ``pairs[k]`` pairs around the unregistered error ``motions[k]`` (the median of
-    the bin's cases). ``medians`` are infinite where half of the bin's pairs or more failed; figures
-    of an empty bin are NaN.
+    Bin ``k`` holds ``counts[k]`` cases around the unregistered error ``motions[k]`` (their median).
+    ``medians`` are those of the errors, infinite where half of the cases or more failed, ``close``
+    the shares of cases with an error below 3 px. Figures of an empty bin are NaN.
     """
 
     motions: Values
-    pairs: Sequence[int]
+    counts: Sequence[int]
     medians: Values
-    successes: Values
+    close: Values
 
 
 def is_photo(score: Score) -> bool:
@@ -104,11 +104,11 @@ def share_below(errors: Values, thresholds: Values) -> Values:
 
 
 def motion_edges(unregistered: Values) -> Values:
-    """Edges of up to six bins that hold equally many pairs, at least ten each if there are two."""
+    """Edges of up to six bins that hold equally many cases, at least ten each if there are two."""
     values = unregistered[np.isfinite(unregistered)]
     if not len(values):
         return np.zeros(0)
-    bins = min(max(len(values) // _LEAST_PAIRS, 1), _MOST_BINS)
+    bins = min(max(len(values) // _LEAST_CASES, 1), _MOST_BINS)
     return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
 
 
@@ -124,16 +124,14 @@ def motion_curve(track: Track, edges: Values) -> MotionCurve:
 
     return MotionCurve(
         motions=over_bins(track.unregistered),
-        pairs=[int(m.sum()) for m in members],
+        counts=[int(m.sum()) for m in members],
         medians=over_bins(track.errors),
-        successes=np.array(
-            [(track.errors[m] < SUCCESS).mean() if m.any() else np.nan for m in members]
-        ),
+        close=np.array([(track.errors[m] < CLOSE).mean() if m.any() else np.nan for m in members]),
     )
 
 
 def median_milliseconds(track: Track) -> float:
-    """Median time a pair, NaN where no time is known."""
+    """Median time a case, NaN where no time is known."""
     known = track.seconds[np.isfinite(track.seconds)]
     return float(1000 * np.median(known)) if len(known) else float("nan")
 
@@ -141,10 +139,13 @@ def median_milliseconds(track: Track) -> float:
 def matching_accuracy(scores: Sequence[Score]) -> dict[str, dict[int, float]]:
     """Mean matching accuracy by method and threshold in px, for methods that match points.
 
-    A case without a single match, or on which the method failed before it matched, counts as 0.
+    A case without a single match, or on which the method failed before it matched, counts as 0, as
+    in published evaluations. Cases whose truth is landmarks tell nothing of matches and are left
+    out.
     """
     out = {}
-    for method, rows in by_method(scores).items():
+    known = [score for score in scores if score.measure == "corners"]
+    for method, rows in by_method(known).items():
         matchings = {row.case: row.matching for row in rows if row.matching is not None}
         pixels = sorted({k for matching in matchings.values() for k in matching.accuracy})
         cases = len({row.case for row in rows})

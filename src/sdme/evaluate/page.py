@@ -11,7 +11,7 @@ import jinja2
 
 from sdme.data.pairs import Problem
 from sdme.evaluate.charts import NO_REGISTRATION
-from sdme.evaluate.curves import SUCCESS, Track, final_scores, tracks
+from sdme.evaluate.curves import CLOSE, Track, final_scores, tracks
 from sdme.evaluate.pictures import (
     CasePictures,
     Chosen,
@@ -61,7 +61,7 @@ class CaseView:
 
 @dataclass(frozen=True)
 class MethodView:
-    """A method: its setting, the pairs it was given, and what it failed with, most often first."""
+    """A method: its setting, the cases it was given, and what it failed with, most often first."""
 
     name: str
     setting: str
@@ -87,7 +87,7 @@ def render_page(
     ``draw`` draws the case of a score again, for its pictures. The first of the ``tables`` is the
     headline. ``facts`` are shown in their order; a ``command`` among them is shown as one.
     ``ours`` are the methods to bring out; the pictures are those of ``shown``, by default the
-    first of ``ours``, else the method that has most pairs within 3 px. ``settings`` says of each
+    first of ``ours``, else the method that has most cases within 3 px. ``settings`` says of each
     method what it is and how it is set, ``problems`` what could not be read.
     """
     found = tracks(scores)
@@ -130,7 +130,7 @@ def _method_to_show(found: Sequence[Track], ours: Sequence[str]) -> str:
     for name in ours:
         if name in names:
             return name
-    ranked = sorted(found, key=lambda track: (track.method == NO_REGISTRATION, -track.success))
+    ranked = sorted(found, key=lambda track: (track.method == NO_REGISTRATION, -track.close))
     return ranked[0].method if ranked else ""
 
 
@@ -142,36 +142,36 @@ def _sentences(found: Sequence[Track], method: str) -> list[str]:
     track, out = by_name[method], [_outcome(by_name[method])]
     others = [t for t in found if t.method not in (method, NO_REGISTRATION)]
     if others:
-        best = max(others, key=lambda other: other.success)
+        best = max(others, key=lambda other: other.close)
         names = "The other method" if len(others) == 1 else f"The best of the {len(others)} others"
-        out.append(f"{names}, {best.method}, had {best.success:.1%} within {SUCCESS:g} px.")
+        out.append(f"{names}, {best.method}, had {best.close:.1%} within {CLOSE:g} px.")
     if method != NO_REGISTRATION and NO_REGISTRATION in by_name:
-        share = by_name[NO_REGISTRATION].success
-        out.append(f"Without any registration, {share:.1%} are within {SUCCESS:g} px already.")
+        share = by_name[NO_REGISTRATION].close
+        out.append(f"Without any registration, {share:.1%} are within {CLOSE:g} px already.")
     if len({frozenset(other.cases) for other in found}) > 1:
         counts = ", ".join(f"{other.method} {len(other.cases)}" for other in found)
         out.append(
-            "The methods have not all been given the same pairs, so that their figures cannot be "
+            "The methods have not all been given the same cases, so that their figures cannot be "
             f"compared: {counts}."
         )
     if len(track.cases) < 30:
-        out.append(f"{len(track.cases)} pairs are few: look at the intervals, not at the figures.")
+        out.append(f"{len(track.cases)} cases are few: look at the intervals, not at the figures.")
     return out
 
 
 def _outcome(track: Track) -> str:
-    """How one method did over all its pairs."""
+    """How one method did over all its cases."""
     count, lost = len(track.cases), sum(not math.isfinite(error) for error in track.errors)
     median = sorted(track.errors)[(count - 1) // 2]
-    within = [f"{(track.errors < limit).mean():.1%} within {limit:g} px" for limit in (SUCCESS, 1)]
+    within = [f"{(track.errors < limit).mean():.1%} within {limit:g} px" for limit in (CLOSE, 1)]
     half = (
         f"half of them within {median:.3g} px"
         if math.isfinite(median)
         else "half of them not at all"
     )
-    answers = f"{lost} had no answer" if lost else "every pair had an answer"
-    pairs = "1 pair" if count == 1 else f"{count} pairs"
-    return f"{track.method} registered {pairs}: {', '.join(within)}, {half}; {answers}."
+    answers = f"{lost} had no answer" if lost else "every case had an answer"
+    cases = "1 case" if count == 1 else f"{count} cases"
+    return f"{track.method} was given {cases}: {', '.join(within)}, {half}; {answers}."
 
 
 def _method_view(track: Track, scores: Sequence[Score], settings: Mapping[str, str]) -> MethodView:

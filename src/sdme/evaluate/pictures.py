@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from sdme.evaluate.case import Case, Matrix
-from sdme.evaluate.metrics import corner_error
 from sdme.evaluate.score import Score
+from sdme.geometry.mapping import frame_centre, frame_corners, map_points
 from sdme.io.image import encode_image
 from sdme.report.overlay import Picture, checkerboard, to_picture
 from sdme.report.page import shrunk
@@ -136,11 +136,12 @@ def _with_outlines(case: Case, matrix: Matrix | None, side: int) -> Picture:
     picture = to_picture(case.moving, side)[0].copy()
     scale = np.array(picture.shape[1::-1]) / np.array(case.moving.shape[1::-1])
     for H, colour in ((case.H_true, TRUE_OUTLINE), (matrix, ESTIMATED_OUTLINE)):
-        if H is None or not np.isfinite(corner_error(H, np.eye(3), case.fixed_size)):
+        if H is None:
             continue
-        right, bottom = case.fixed_size[0] - 1, case.fixed_size[1] - 1
-        square = np.array([[[0, 0], [right, 0], [right, bottom], [0, bottom]]], np.float64)
-        outline = (cv2.perspectiveTransform(square, H)[0] + 0.5) * scale - 0.5
+        corners = map_points(H, frame_corners(case.fixed_size), frame_centre(case.fixed_size))
+        outline = (corners + 0.5) * scale - 0.5
+        if not np.isfinite(outline).all():
+            continue
         points = np.rint(np.clip(outline, -4 * side, 5 * side) * 16).astype(np.int32)
         cv2.polylines(picture, [points], True, _SHADOW, 3, cv2.LINE_AA, 4)
         cv2.polylines(picture, [points], True, colour, 1, cv2.LINE_AA, 4)

@@ -92,7 +92,7 @@ def _figures(
     for name, title, caption, draw, rows in (
         (
             "error_curves",
-            "How many pairs are within how many pixels",
+            "How many cases are within how many pixels",
             _CURVES,
             draw_curves,
             scores,
@@ -109,26 +109,26 @@ def _figures(
 
 
 _CURVES = (
-    "Share of the pairs (all of them, failures included) whose error is below the number of pixels "
+    "Share of the cases (all of them, failures included) whose error is below the number of pixels "
     "on the horizontal axis. Higher and further left is better. Thin broken lines are the stages "
     "before the final one."
 )
 _MOTION = (
-    "Pairs in bins of equal number by their error before any registration. A triangle at the upper "
-    "edge is a median that is infinite: half of the pairs or more had no answer."
+    "Cases in bins of equal number by their error before any registration. A triangle at the upper "
+    "edge is a median that is infinite: half of the cases or more had no answer."
 )
 _SPEED = (
-    "Median time a pair against the share of pairs within 3 px. Up and to the left is better. "
+    "Median time a case against the share of cases within 3 px. Up and to the left is better. "
     "Times compare within one run on one machine only."
 )
 _MATCHING = (
-    "Share of a pair's matches that lie within so many pixels of the truth, on average over all "
-    "pairs; a pair without a match counts as 0."
+    "Share of a case's matches that lie within so many pixels of the truth, on average over all "
+    "cases; a case without a match counts as 0."
 )
 
 
 def _main_population(scores: Sequence[Score]) -> tuple[Sequence[Score], str]:
-    """Cross-modal pairs where there are any, and words that say so."""
+    """Cross-modal cases where there are any, and words that say so."""
     cross = [score for score in scores if not is_photo(score)]
     if cross and len(cross) < len(scores):
         return cross, "Photos are left out here."
