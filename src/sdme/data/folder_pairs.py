@@ -27,6 +27,10 @@ _MARKED = re.compile(r"(?P<id>.+)[._-](?P<side>a|b|fixed|moving)", re.IGNORECASE
 _SIDES = {"a": "fixed", "b": "moving", "fixed": "fixed", "moving": "moving"}
 
 
+class LayoutError(InputError):
+    """A folder has none of the layouts."""
+
+
 @dataclass
 class _Files:
     """All files that claim to belong to one pair."""
@@ -75,12 +79,13 @@ def read_folder(folder: str | Path) -> PairList:
     :func:`sdme.data.image_files.file_pair` refuses are problems.
 
     Raises:
-        InputError: the folder cannot be listed or has none of the layouts.
+        LayoutError: the folder has none of the layouts.
+        InputError: it cannot be listed.
     """
     folder = Path(folder)
     found = _marked_files(folder) or _folder_a_pair(folder) or _two_folders(folder)
     if found is None:
-        raise InputError(f"{folder} holds no pairs of images; accepted are {LAYOUTS}")
+        raise LayoutError(f"{folder} holds no pairs of images; accepted are {LAYOUTS}")
     pairs = []
     problems = [Problem(str(path), "it belongs to no pair; rename or remove it")
                 for path in sorted(found.stray)]  # fmt: skip
