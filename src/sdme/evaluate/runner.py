@@ -9,11 +9,13 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, replace
+from multiprocessing.context import BaseContext
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -73,7 +75,8 @@ def run_methods(
         for method in methods
         if any(key.name not in folder.done(method) for key in keys)
     ]
-    jobs = [replace(job, warm_up=job.method in _warm(jobs, timeout)) for job in jobs]
+    survivors = _warm(jobs, timeout)
+    jobs = [replace(job, warm_up=job.method in survivors) for job in jobs]
     unreadable: set[str] = set()
     for method in methods:
         left = [key for key in keys if key.name not in folder.done(method) | unreadable]
@@ -212,10 +215,7 @@ def _pool(
 ) -> Iterator[ProcessPool]:
     """Processes that are gone, whatever they were doing, when the block is left."""
     pool = ProcessPool(
-        workers,
-        initializer=initializer,
-        initargs=(argument,),
-        context=multiprocessing.get_context("spawn"),
+        workers, initializer=initializer, initargs=(argument,), context=_start_context()
     )
     with _thread_limits(threads):
         try:
@@ -225,6 +225,19 @@ def _pool(
         finally:
             pool.stop()
             pool.join()
+
+
+def _start_context() -> BaseContext:
+    """How processes start: on Linux as copies of one that has loaded the libraries once.
+
+    Loading them takes seconds, and every hang and every crash costs a process. Elsewhere copies of
+    a process are not safe, and each starts from nothing.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([worker.__name__])
+    return context
 
 
 @contextlib.contextmanager
