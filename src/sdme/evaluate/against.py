@@ -125,8 +125,8 @@ def _default_methods(ours: ScoredRun, theirs: ScoredRun) -> list[tuple[str, str]
     if len(first) == len(second) == 1:
         return [(first[0], second[0])]
     raise InputError(
-        f"no method is in both runs: {ours.name} has {', '.join(first) or 'none'}, {theirs.name} "
-        f"has {', '.join(second) or 'none'}; say which two to compare"
+        f"no method is in both runs: {ours.name} has {', '.join(first) or 'none'} and "
+        f"{theirs.name} has {', '.join(second) or 'none'}; say which two to compare"
     )
 
 

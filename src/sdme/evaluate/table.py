@@ -62,10 +62,12 @@ def to_markdown(
 
 def headline(figures: Figures) -> "Table":
     """The figures of population ``all`` on the totals, for the terminal."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="All cases, failures included", title_justify="left")
+    title = "All cases, failures included"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("method", overflow="fold")
     for name in ("failed", "PE<1", "PE<3", "PE<10", "AUC@10", "median", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -73,12 +75,13 @@ def headline(figures: Figures) -> "Table":
     for is_macro in (False, True):
         for scope, lines in figures.select("total", is_macro=is_macro).items():
             table.add_section()
-            table.add_row(f"[bold]{_set_name(scope, is_macro)}: {_most(lines).cases} cases[/bold]")
+            name = escape(_set_name(scope, is_macro))
+            table.add_row(f"[bold]{name} ({_most(lines).cases})[/bold]")
             for line in lines:
                 s = line.summary
                 cells = [_share(s.below[k]) for k in _SHORT] + [_share(s.auc[10.0])]
                 cells += [_pixels(s.median), _number(times[line.method, line.stage], ".0f")]
-                table.add_row(f"  {escape(label_of(line))}", str(s.failures), *cells)
+                table.add_row(escape(label_of(line)), str(s.failures), *cells)
     return table
 
 
