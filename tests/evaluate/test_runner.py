@@ -179,7 +179,7 @@ def test_method_that_cannot_be_had_is_found_before_any_runs(tmp_path):
             run_methods(
                 [str(tmp_path / "still.py"), str(tmp_path / "dies.py")], keys, PROTOCOL, run
             )
-        assert run.scores() == []
+        assert run.methods == []
 
 
 @pytest.mark.parametrize(

@@ -68,31 +68,31 @@ def run_methods(
             cannot be written to.
     """
     report = progress or (lambda done, total, method: None)
-    methods = list(dict.fromkeys(methods))
+    left = {method: _missing(folder, method, keys) for method in methods}
+    jobs = {method: Job(method, protocol, device, threads) for method in methods if left[method]}
+    survivors = _warm(list(jobs.values()), timeout)
     folder.add_methods(methods)
-    jobs = [
-        Job(method, protocol, device, threads)
-        for method in methods
-        if any(key.name not in folder.done(method) for key in keys)
-    ]
-    survivors = _warm(jobs, timeout)
-    jobs = [replace(job, warm_up=job.method in survivors) for job in jobs]
     unreadable: set[str] = set()
-    for method in methods:
-        left = [key for key in keys if key.name not in folder.done(method) | unreadable]
-        report(len(keys) - len(left), len(keys), method)
-        job = next((job for job in jobs if job.method == method), None)
-        if job is None or not left:
+    for method, missing in left.items():
+        wanted = [key for key in missing if key.name not in unreadable]
+        done = len(keys) - len(wanted)
+        report(done, len(keys), method)
+        if not wanted:
             continue
-        answers = _answers(job, left, workers, timeout)
-        with contextlib.closing(answers):
-            for count, (key, answer) in enumerate(answers, 1):
+        job = replace(jobs[method], warm_up=method in survivors)
+        with contextlib.closing(_answers(job, wanted, workers, timeout)) as answers:
+            for count, (key, answer) in enumerate(answers, done + 1):
                 if isinstance(answer, Problem):
                     folder.add_unreadable(key.name, answer.why)
                     unreadable.add(key.name)
                 else:
                     folder.add(method, key.name, answer)
-                report(len(keys) - len(left) + count, len(keys), method)
+                report(count, len(keys), method)
+
+
+def _missing(folder: RunFolder, method: str, keys: Iterable[CaseKey]) -> list[CaseKey]:
+    done = folder.done(method)
+    return [key for key in keys if key.name not in done]
 
 
 @dataclass(frozen=True)
