@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sdme.data.packs import list_packs, read_pack
+from sdme.data.packs import list_packs, pack_pairs, read_pack
+from sdme.data.pairs import ImageFile
 from sdme.errors import InputError
 
 
@@ -109,3 +110,75 @@ def test_packs_of_a_folder(tmp_path):
     for folder in (tmp_path / "none", tmp_path / "note.txt"):
         with pytest.raises(InputError, match="holds no packs"):
             list_packs(folder)
+
+
+def test_pairs_are_listed_without_decoding(tmp_path, write_pack):
+    images = {f"{name}.png": picture(i) for i, name in enumerate(["v.1/x.a", "v.1/x.b", "p"])}
+    path = write_pack(tmp_path / "tno.tar", {**images, "LICENSE": b"free", "list.csv": b"x,y"})
+    found = pack_pairs(path)
+    assert not found.problems and found.truth_kinds == {"aligned"}
+    photo, pair = found.pairs
+    assert (photo.dataset, photo.id, photo.group, photo.is_photo) == ("tno", "p", "photo", True)
+    assert (pair.dataset, pair.id, pair.group, pair.is_photo) == ("tno", "v.1/x", "thermal", False)
+    assert pair.fixed == ImageFile(path, "v.1/x.a.png")
+    assert np.array_equal(pair.fixed.read(), images["v.1/x.a.png"])
+    assert np.array_equal(pair.moving.read(), images["v.1/x.b.png"])
+
+
+def test_listing_and_reading_agree(tmp_path, write_pack):
+    names = ["z.a", "z.b", "p", "a.b.7.a", "a.b.7.b", "q.photo"]
+    members = {f"{name}.webp": picture(i, 40, 50) for i, name in enumerate(names)}
+    path = write_pack(tmp_path / "pack.tar", members)
+    pairs = {pair.id: pair for pair in pack_pairs(path).pairs}
+    items = list(read_pack(path))
+    assert [*pairs] == sorted(item.id for item in items)
+    for item in items:
+        assert np.array_equal(pairs[item.id].fixed.read(), item.first)
+        assert np.array_equal(pairs[item.id].moving.read(), item.second)
+
+
+def test_broken_members_are_listed_and_the_others_kept(tmp_path, write_pack):
+    members = {
+        "good.a.png": picture(0),
+        "good.b.png": picture(1),
+        "left.a.png": picture(0),
+        "right.b.png": picture(0),
+        "size.a.png": picture(0),
+        "size.b.png": picture(0, 30, 20),
+        "none.png": b"",
+        "text.a.png": picture(0),
+        "text.b.png": b"no image",
+        "film.gif": b"GIF89a",
+        "twice.jpg": picture(0),
+        "twice.png": picture(0),
+        "._good.a.png": b"left by a file manager",
+    }
+    path = write_pack(tmp_path / "pack.tar", members)
+    found = pack_pairs(path)
+    assert [pair.id for pair in found.pairs] == ["good", "twice"]
+    told = {problem.where.removeprefix(f"{path}:"): problem.why for problem in found.problems}
+    expected = {
+        "film.gif": "not an image",
+        "left.a.png": "no partner left.b.png",
+        "none.png": "empty file",
+        "right.b.png": "no partner right.a.png",
+        "size.a.png": "two sizes",
+        "text.a.png": "text.b.png is not an image",
+        "twice.png": "two items twice",
+    }
+    assert told.keys() == expected.keys() and len(found.problems) == len(expected)
+    assert all(words in told[name] for name, words in expected.items())
+
+
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 100, None])
+def test_files_that_are_no_tar_cannot_be_listed(tmp_path, content):
+    path = tmp_path / "pack.tar"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot read pack"):
+        pack_pairs(path)
+
+
+def test_an_empty_pack_cannot_be_listed(tmp_path, write_pack):
+    with pytest.raises(InputError, match="is empty"):
+        pack_pairs(write_pack(tmp_path / "pack.tar", {}))
