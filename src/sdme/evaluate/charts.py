@@ -155,7 +155,7 @@ def draw_speed(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | N
 
 
 def draw_matching(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | None":
-    """Mean matching accuracy of the methods that match points."""
+    """Share of right matches of the methods that match points."""
     curves = matching_accuracy(scores)
     if not curves:
         return None
@@ -166,9 +166,7 @@ def draw_matching(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure 
         ax.plot(list(curve), list(curve.values()), label=method, **line)
     finals = [track for track in tracks(scores) if track.method in curves]
     ax.set(xlabel="distance to the truth, px", ylabel="mean share of right matches", ylim=(0, 1))
-    ax.set(
-        title=_counted("Mean matching accuracy", finals), xlim=(1, max(map(max, curves.values())))
-    )
+    ax.set(title=_counted("Right matches", finals), xlim=(1, max(map(max, curves.values()))))
     _percent(ax)
     _legend(figure, [ax])
     return figure

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from sdme.data.known_packs import PHOTO
+from sdme.evaluate.figures import complete_stages, stages_of
 from sdme.evaluate.score import Score
 
 CLOSE = 3.0
@@ -84,18 +85,19 @@ def tracks(scores: Sequence[Score], with_stages: Sequence[str] = ()) -> list[Tra
 
     A case on which a method left out a stage, as one that crashed does, is a failure of the stage.
     """
-    out = []
-    for method, rows in by_method(scores).items():
-        finals = {row.case: row for row in rows if row.is_final}
-        if not finals:
-            continue
-        out.append(_track(method, next(iter(finals.values())).stage, True, finals, finals))
-        if method not in with_stages:
-            continue
-        for stage in dict.fromkeys(row.stage for row in rows if not row.is_final):
-            own = {row.case: row for row in rows if row.stage == stage}
-            out.append(_track(method, stage, False, finals, own))
-    return out
+    return [
+        Track(
+            method=method,
+            stage=stage,
+            is_final=rows[0].is_final,
+            cases=tuple(row.case for row in rows),
+            errors=np.array([row.error for row in rows], np.float64),
+            unregistered=np.array([row.unregistered_error for row in rows], np.float64),
+            seconds=np.array([row.seconds for row in rows], np.float64),
+        )
+        for (method, stage), rows in stages_of(complete_stages(scores)).items()
+        if rows[0].is_final or method in with_stages
+    ]
 
 
 def share_below(errors: Values, thresholds: Values) -> Values:
@@ -155,17 +157,3 @@ def matching_accuracy(scores: Sequence[Score]) -> dict[str, dict[int, float]]:
                 for k in pixels
             }
     return out
-
-
-def _track(
-    method: str, stage: str, is_final: bool, cases: dict[str, Score], own: dict[str, Score]
-) -> Track:
-    return Track(
-        method=method,
-        stage=stage,
-        is_final=is_final,
-        cases=tuple(cases),
-        errors=np.array([own[c].error if c in own else np.inf for c in cases], np.float64),
-        unregistered=np.array([row.unregistered_error for row in cases.values()], np.float64),
-        seconds=np.array([own[c].seconds if c in own else np.nan for c in cases], np.float64),
-    )

@@ -1,8 +1,6 @@
 """The page of an evaluation: one HTML file with tables, plots and pictures inside."""
 
 import math
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import jinja2
 from sdme.data.pairs import Problem
 from sdme.evaluate.charts import NO_REGISTRATION
 from sdme.evaluate.curves import CLOSE, Track, final_scores, tracks
+from sdme.evaluate.page_tables import Table
 from sdme.evaluate.pictures import (
     CasePictures,
     Chosen,
@@ -25,25 +24,7 @@ from sdme.evaluate.pictures import (
 from sdme.evaluate.plots import make_plots
 from sdme.evaluate.score import Score
 
-_WORST, _NOTES, _PROBLEMS = 6, 5, 20
-_NUMBER = re.compile(r"^(|[-–∞]|[<>~±+-]?\d.*)$")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as it is to be shown; ``note`` says below its title how to read it."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-    @property
-    def is_number(self) -> list[bool]:
-        """Which columns hold numbers only."""
-        return [
-            all(_NUMBER.match(row[i].strip()) for row in self.rows) for i in range(len(self.header))
-        ]
+_WORST, _PROBLEMS = 6, 20
 
 
 @dataclass(frozen=True)
@@ -61,13 +42,12 @@ class CaseView:
 
 @dataclass(frozen=True)
 class MethodView:
-    """A method: its setting, the cases it was given, and what it failed with, most often first."""
+    """A method: its setting, the cases it was given, and how many of them it did not answer."""
 
     name: str
     setting: str
     cases: int
     without_answer: int
-    notes: Sequence[tuple[str, int]]
 
 
 def render_page(
@@ -112,8 +92,11 @@ def render_page(
         sentences=_sentences(found, method),
         tables=tables,
         plots=make_plots(scores, ours),
-        methods=[_method_view(track, scores, settings or {}) for track in found],
-        ours=set(ours),
+        methods=[
+            MethodView(t.method, (settings or {}).get(t.method, ""), len(t.cases), _unanswered(t))
+            for t in found
+        ],
+        is_ours=lambda row: any(_is_of(cell, name) for cell in row for name in ours),
         method=method,
         datasets={name: _views(cases, draw, side) for name, cases in chosen.items()},
         worst=_views(worst, draw, side),
@@ -161,7 +144,7 @@ def _sentences(found: Sequence[Track], method: str) -> list[str]:
 
 def _outcome(track: Track) -> str:
     """How one method did over all its cases."""
-    count, lost = len(track.cases), sum(not math.isfinite(error) for error in track.errors)
+    count, lost = len(track.cases), _unanswered(track)
     median = sorted(track.errors)[(count - 1) // 2]
     within = [f"{(track.errors < limit).mean():.1%} within {limit:g} px" for limit in (CLOSE, 1)]
     half = (
@@ -174,16 +157,8 @@ def _outcome(track: Track) -> str:
     return f"{track.method} was given {cases}: {', '.join(within)}, {half}; {answers}."
 
 
-def _method_view(track: Track, scores: Sequence[Score], settings: Mapping[str, str]) -> MethodView:
-    finals = [s for s in final_scores(scores) if s.method == track.method]
-    notes = Counter(score.note for score in finals if score.note)
-    return MethodView(
-        name=track.method,
-        setting=settings.get(track.method, ""),
-        cases=len(finals),
-        without_answer=sum(not math.isfinite(score.error) for score in finals),
-        notes=sorted(notes.items(), key=lambda item: (-item[1], item[0]))[:_NOTES],
-    )
+def _unanswered(track: Track) -> int:
+    return sum(not math.isfinite(error) for error in track.errors)
 
 
 def _views(cases: Sequence[Chosen], draw: Draw, side: int) -> list[CaseView]:
@@ -199,6 +174,11 @@ def _views(cases: Sequence[Chosen], draw: Draw, side: int) -> list[CaseView]:
         )
         for chosen in cases
     ]
+
+
+def _is_of(cell: str, method: str) -> bool:
+    """Whether a cell names a method or one of its stages."""
+    return cell == method or cell.startswith(f"{method}: ")
 
 
 def _pixels(error: float) -> str:

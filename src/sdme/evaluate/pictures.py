@@ -134,6 +134,8 @@ def _board(case: Case, matrix: Matrix | None, side: int) -> Picture | None:
 def _with_outlines(case: Case, matrix: Matrix | None, side: int) -> Picture:
     """The moving image with the fixed one's outline: true and estimated, where each is known."""
     picture = to_picture(case.moving, side)[0].copy()
+    if (growth := side / max(picture.shape[:2])) > 1:  # so that lines are thin
+        picture = cv2.resize(picture, None, fx=growth, fy=growth, interpolation=cv2.INTER_CUBIC)
     scale = np.array(picture.shape[1::-1]) / np.array(case.moving.shape[1::-1])
     for H, colour in ((case.H_true, TRUE_OUTLINE), (matrix, ESTIMATED_OUTLINE)):
         if H is None:
@@ -143,8 +145,8 @@ def _with_outlines(case: Case, matrix: Matrix | None, side: int) -> Picture:
         if not np.isfinite(outline).all():
             continue
         points = np.rint(np.clip(outline, -4 * side, 5 * side) * 16).astype(np.int32)
-        cv2.polylines(picture, [points], True, _SHADOW, 3, cv2.LINE_AA, 4)
-        cv2.polylines(picture, [points], True, colour, 1, cv2.LINE_AA, 4)
+        cv2.polylines(picture, [points], True, _SHADOW, 4, cv2.LINE_AA, 4)
+        cv2.polylines(picture, [points], True, colour, 2, cv2.LINE_AA, 4)
     return picture
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdme.errors import InputError
 from sdme.evaluate.charts import (
     draw_curves,
     draw_matching,
@@ -75,7 +76,10 @@ def write_plots(
         InputError: the folder cannot be written to.
     """
     place = Path(folder) / "plots"
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {place}: {error.strerror}; choose another place") from None
     files = []
     for name, _, _, figure in _figures(scores, ours):
         files.append(place / f"{name}.svg")
@@ -123,7 +127,8 @@ _SPEED = (
 )
 _MATCHING = (
     "Share of a case's matches that lie within so many pixels of the truth, on average over all "
-    "cases; a case without a match counts as 0."
+    "cases; a case without a match counts as 0, so that the curve can lie below the MMA of a "
+    "table that leaves out such cases."
 )
 
 
@@ -155,7 +160,7 @@ def _svg(figure: "Figure", name: str, is_inline: bool) -> str:
     if not is_inline:
         return text
     text = text[text.index("<svg") :]
-    text = re.sub(r' id="[a-z0-9]+_\d+"', "", text)
+    text = re.sub(r' id="[a-z0-9.]+_\d+"', "", text)
     for colour, variable in _THEMED.items():
         text = text.replace(colour, variable)
     return text
