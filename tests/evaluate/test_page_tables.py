@@ -1,0 +1,67 @@
+"""The page's tables are those of the Markdown report."""
+
+from sdme.evaluate.figures import figures_of
+from sdme.evaluate.page_tables import Table, tables_of_report
+from sdme.evaluate.summary import THRESHOLDS
+from sdme.evaluate.table import markdown_table, to_markdown
+
+REPORT = """\
+# Evaluation
+
+- command: x | y
+
+## First `all`
+
+Read me
+**now**.
+
+{first}
+
+### Second: intervals
+
+{second}
+
+Said of nothing.
+
+## Third
+
+{first}
+"""
+
+
+def test_tables_with_their_titles_and_words():
+    first = markdown_table(["a", "b"], [["x|y", "1"], ["<script>", "2.5 (3)"]])
+    second = markdown_table(["c"], [["0.5 [0.4, 0.6]"]])
+    intervals, one, third = tables_of_report(REPORT.format(first=first, second=second))
+    assert (intervals.title, intervals.note) == ("Second: intervals", "")
+    assert intervals.rows == [["0.5 [0.4, 0.6]"]]
+    assert (one.title, one.note) == ("First all", "Read me now.")
+    assert one.header == ["a", "b"]
+    assert one.rows == [["x|y", "1"], ["<script>", "2.5 (3)"]]
+    assert (third.title, third.note) == ("Third", "")
+
+
+def test_columns_of_numbers():
+    table = Table("t", ["a", "b", "c", "d"], [["1 x", "1", "-", "inf"], ["x", ".5", "2.5 (3)", ""]])
+    assert table.is_number == [False, False, True, True]
+    assert Table("t", ["a"], []).is_number == [True]
+
+
+def test_a_real_report_gives_all_its_tables(score, crash):
+    rows = [score(float(i), pair=f"p{i}", index=i) for i in range(5)]
+    rows += [score(2.0, pair=f"p{i}", index=i, method="ours") for i in range(4)]
+    rows += [crash(pair="p4", index=4, method="ours")]
+    text = to_markdown(figures_of(rows))
+    tables = tables_of_report(text)
+    assert "interval" in tables[0].title
+    # each Markdown table has one line of dashes below its header
+    assert len(tables) == sum(set(line) <= set("|- ") and "-" in line for line in text.splitlines())
+    for table in tables:
+        assert all(len(row) == len(table.header) for row in table.rows)
+    full = next(t for t in tables if f"PE<{THRESHOLDS[0]:g}" in t.header and "failed" in t.header)
+    failed = {row[0]: row[full.header.index("failed")] for row in full.rows}
+    assert failed == {"sift": "0", "ours": "1"}
+
+
+def test_nothing_gives_no_tables():
+    assert tables_of_report("") == []
