@@ -30,7 +30,52 @@ class MethodInfo:
     extra: str = ""
 
 
-METHODS: dict[str, MethodInfo] = {}
+METHODS: dict[str, MethodInfo] = {
+    "identity": MethodInfo(
+        summary="no registration: the initial placement itself",
+        setting="none",
+        builder="identity:build_identity",
+    ),
+    "sift": MethodInfo(
+        summary="SIFT keypoints and MAGSAC",
+        setting="images below 512 px enlarged up to 2x (what 3x and 4x find, 2x finds as well, in "
+        "half the time); contrast threshold 0.01, as small images have few keypoints; the 2000 "
+        "strongest (all of them find as much); RootSIFT with ratio 0.85 (a fifth more matches "
+        "than plain SIFT with 0.8, and more pairs solved in near infrared)",
+        builder="features:build_sift",
+    ),
+    "akaze": MethodInfo(
+        summary="AKAZE keypoints and MAGSAC",
+        setting="images below 512 px enlarged up to 3x (half as many pairs again below 0.5 px as "
+        "with 2x); threshold 0.0001, a tenth of the default, for more keypoints in small images; "
+        "the 1500 strongest; ratio 0.9",
+        builder="features:build_akaze",
+    ),
+    "orb": MethodInfo(
+        summary="ORB keypoints and MAGSAC",
+        setting="images below 512 px enlarged up to 4x (twice as many pairs below 0.5 px as with "
+        "2x); FAST threshold 5 and 2000 keypoints, as the defaults find little in small images; "
+        "ratio 0.85",
+        builder="features:build_orb",
+    ),
+    "ecc-intensity": MethodInfo(
+        summary="enhanced correlation coefficient of grey values",
+        setting="coarse to fine from 32 px, translation to homography: at full resolution alone it "
+        "seldom converges; 100 iterations to 1e-6 and a blur of 5 px (others did no better)",
+        builder="ecc:build_ecc_intensity",
+    ),
+    "ecc-gradient": MethodInfo(
+        summary="enhanced correlation coefficient of gradient magnitude",
+        setting="as ecc-intensity; grey values of two sensors do not correlate, their edges may",
+        builder="ecc:build_ecc_gradient",
+    ),
+    "phase-correlation": MethodInfo(
+        summary="a similarity by phase correlation (Fourier-Mellin)",
+        setting="gradient magnitude under Hann windows; log-polar spectrum between 0.03 and 0.4 "
+        "cycles a pixel, as the pixel grid shows beyond; the better of the two turns and none",
+        builder="phase_correlation:build_phase_correlation",
+    ),
+}
 
 
 def build_method(name: str, device: str = "cpu") -> Method:
