@@ -62,6 +62,14 @@ def test_a_missing_last_stage_is_what_the_case_ended_with(score):
     ]
 
 
+def test_a_missing_earlier_stage_is_a_failure_of_that_stage_alone(score):
+    rows = [*staged(score, 2.0, 1.0, 0), score(0.5, stage="dense", method="ours", index=1)]
+    assert [(s.stage, s.error, s.final_error) for s in complete_stages(rows)[2:]] == [
+        ("sparse", math.inf, 0.5),
+        ("dense", 0.5, 0.5),
+    ]
+
+
 def test_a_case_that_is_there_twice_is_an_error(score):
     with pytest.raises(ValueError, match="two scores of sift, sift on tno/p#0"):
         complete_stages([score(1.0), score(2.0)])
