@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NUMBER = re.compile(r"^(|[-–∞]|[<>~±+-]?(\d|inf\b|nan\b).*)$")
 _CELL_END = re.compile(r"(?<!\\)\|")
-_LEADING = "interval"
+_LEADING, _SET = "interval", "set"
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,42 @@ class Table:
 
 
 def tables_of_report(markdown: str) -> list[Table]:
-    """The tables of a report, with what is said between each and the heading before it.
+    """The tables of a report, each with the words of its section; lists are left out.
 
-    Those with confidence intervals come first, the others in their order. Lists are left out.
+    Words of a section without a table go with the next table. Tables with confidence intervals come
+    first, the others in their order. A table of several sets becomes one a set.
     """
     tables: list[Table] = []
-    title, notes = "", []
+    title, waiting, is_told = "", "", False
     for block in re.split(r"\n{2,}", markdown.strip()):
         if block.startswith("#"):
-            title = _plain(block.lstrip("#"))
-            notes = []
+            title, is_told = _plain(block.lstrip("#")), False
         elif block.startswith("|"):
             header, _, *rows = (_cells(line) for line in block.splitlines())
-            tables.append(Table(title, header, rows, " ".join(notes)))
-            notes = []
+            tables.append(Table(title, header, rows, waiting))
+            waiting, is_told = "", True
+        elif is_told:
+            tables[-1] = replace(tables[-1], note=f"{tables[-1].note} {_plain(block)}".strip())
         elif not block.startswith("- "):
-            notes.append(_plain(block))
-    return sorted(tables, key=lambda table: _LEADING not in table.title)
+            waiting = f"{waiting} {_plain(block)}".strip()
+    each = [part for table in tables for part in _by_set(table)]
+    return sorted(each, key=lambda table: _LEADING not in table.title)
+
+
+def _by_set(table: Table) -> list[Table]:
+    """A table for each set that is named in the first column, if that is what it holds."""
+    if table.header[0] != _SET or not table.rows:
+        return [table]
+    sets = dict.fromkeys(row[0] for row in table.rows)
+    return [
+        replace(
+            table,
+            title=f"{table.title}: {name}",
+            header=table.header[1:],
+            rows=[row[1:] for row in table.rows if row[0] == name],
+        )
+        for name in sets
+    ]
 
 
 def _cells(line: str) -> list[str]:
