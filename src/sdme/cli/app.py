@@ -10,7 +10,9 @@ from cyclopts import App, CycloptsError
 
 from sdme import __version__
 from sdme.cli.apply import apply
+from sdme.cli.compare import compare
 from sdme.cli.doctor import doctor
+from sdme.cli.evaluate import evaluate
 from sdme.cli.models import models
 from sdme.cli.register import register
 from sdme.errors import SdmeError
@@ -29,7 +31,7 @@ installation, 2 bad input, 3 the images could not be aligned, 130 interrupted.""
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for _place, _command in enumerate((register, apply, models, doctor)):
+for _place, _command in enumerate((register, apply, evaluate, compare, models, doctor)):
     app.command(_command, sort_key=_place)
 
 

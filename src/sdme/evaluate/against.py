@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from sdme.evaluate.table import markdown_table
 
 THRESHOLDS = (1.0, 3.0, 5.0)
 LISTED = 10
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,25 @@ def compare_runs(
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
     """A section a comparison, under one heading."""
     return "\n\n".join(["# Comparison", *map(_section, comparisons)]) + "\n"
+
+
+def headline(comparisons: Sequence[Comparison]) -> "Table":
+    """Cases won and lost, for the terminal."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="Cases won and lost", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("first against second", overflow="fold")
+    for name in ("below", "won", "lost", "PE difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for c in comparisons:
+        name = f"{c.ours} against {c.theirs} ({c.cases})"
+        for k, tally in c.tallies.items():
+            counts = str(tally.won), str(tally.lost), f"{tally.difference:+.3f}"
+            table.add_row(escape(name), f"{k:g} px", *counts)
+            name = ""
+    return table
 
 
 def _default_methods(ours: ScoredRun, theirs: ScoredRun) -> list[tuple[str, str]]:

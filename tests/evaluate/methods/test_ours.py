@@ -15,7 +15,7 @@ from sdme.evaluate.protocol import PaperProtocol, draw_case
 from sdme.model.network import Features
 
 PROTOCOL = PaperProtocol(max_shift=4, max_redraws=0)
-STAGES = ["sparse", "dense-only", "sparse-to-dense", "registered"]
+STAGES = ["sparse", "dense-only", "registered", "sparse-to-dense"]
 
 
 class HandMadeNetwork(nn.Module):
@@ -48,7 +48,8 @@ def test_convention_every_stage_finds_the_truth(case):
     network = HandMadeNetwork()
     result = network_method(network)(case.fixed, case.moving, case.initial)
     assert network.calls == 2
-    assert list(result.stages) == list(result.seconds) == STAGES
+    assert list(result.stages) == STAGES
+    assert set(result.seconds) == set(STAGES)
     limits = dict(zip(STAGES, (1.5, 0.3, 0.3, 0.3), strict=True))
     for stage, H in result.stages.items():
         assert corner_error(H, case.H_true, case.fixed_size) < limits[stage]

@@ -5,6 +5,7 @@ command line offers. A method's libraries are imported when it is built.
 """
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,37 @@ METHODS: dict[str, MethodInfo] = {
         builder="phase_correlation:build_phase_correlation",
     ),
 }
+
+
+GROUPS = ("classical", "learned", "all")
+"""Words that stand for several methods; those whose libraries are not here are left out."""
+
+
+def chosen_methods(
+    names: Iterable[str], default: str, device: str = "cpu"
+) -> tuple[list[str], dict[str, str]]:
+    """Methods by name, groups replaced by their members; and why members are left out.
+
+    ``default`` is the model that ``all`` ends with. Files are named by their resolved path, so
+    that one file is one method.
+    """
+    chosen: list[str] = []
+    left_out: dict[str, str] = {}
+    for name in names:
+        if name not in GROUPS:
+            chosen.append(str(Path(name).resolve()) if Path(name).is_file() else name)
+            continue
+        for member, info in METHODS.items():
+            if name != "all" and info.is_classical != (name == "classical"):
+                continue
+            try:
+                if info.extra:
+                    build_method(member, device)
+                chosen.append(member)
+            except InputError as error:
+                left_out[member] = str(error)
+        chosen += [default] if name == "all" else []
+    return list(dict.fromkeys(chosen)), left_out
 
 
 def build_method(name: str, device: str = "cpu") -> Method:

@@ -26,7 +26,7 @@ from sdme.stages import (
 
 SPARSE, DENSE_ONLY = "sparse", "dense-only"
 SPARSE_TO_DENSE, REGISTERED = "sparse-to-dense", "registered"
-_STAGES = (SPARSE, DENSE_ONLY, SPARSE_TO_DENSE, REGISTERED)
+_STAGES = (SPARSE, DENSE_ONLY, REGISTERED, SPARSE_TO_DENSE)
 
 
 def build_ours(model: str | Path, device: str = "cpu") -> Method:
@@ -42,9 +42,10 @@ def network_method(network: SdmeNetwork, settings: RegisterSettings | None = Non
     """The stages of a registration with this network.
 
     ``sparse`` is the robust fit to the matches, plausible or not. ``dense-only`` refines the
-    initial placement. ``sparse-to-dense`` refines what the matches gave, or the initial placement
-    where they gave nothing. ``registered`` is what :func:`sdme.register` returns, so it has no
-    answer where the verdict is ``failed``. The features are computed once; the seconds of a stage
+    initial placement. ``registered`` is what :func:`sdme.register` returns, so it has no answer
+    where the verdict is ``failed``. ``sparse-to-dense`` refines what the matches gave, or the
+    initial placement where they gave nothing; it comes last, as the final answer, since the methods
+    it is compared with always answer, too. The features are computed once; the seconds of a stage
     are those of what it needs and no other.
     """
     settings = settings or RegisterSettings()
@@ -92,8 +93,8 @@ def _run(
     matrices = {
         SPARSE: found,
         DENSE_ONLY: _kept(dense_only, start),
-        SPARSE_TO_DENSE: _kept(dense, start if found is None else found),
         REGISTERED: verdict.matrix,
+        SPARSE_TO_DENSE: _kept(dense, start if found is None else found),
     }
     stages = {k: None if m is None else pair.in_images(m) for k, m in matrices.items()}
     return MethodResult(stages, _matching(pair, views, sparse), seconds, verdict.status.value)
