@@ -14,9 +14,10 @@ from itertools import groupby
 from pathlib import Path
 
 import sdme
-from sdme.evaluate.metrics import corner_error
-from sdme.evaluate.protocol import Case, PaperProtocol
-from sdme.evaluate.runner import load_cases
+from sdme.data.sources import read_all
+from sdme.evaluate.case import Case
+from sdme.evaluate.metrics import case_error
+from sdme.evaluate.protocol import PROTOCOLS, case_keys, draw_case
 
 RIGHT_BELOW = 5.0
 
@@ -29,13 +30,13 @@ def main() -> None:
     args = parser.parse_args()
     network = sdme.load_network(args.model)
     counts: Counter[tuple[str, str]] = Counter()
-    cases = load_cases(args.packs, args.cases, PaperProtocol())
-    for _, group in groupby(cases, key=lambda case: case.pack):
-        members = list(group)
+    keys = case_keys(read_all(args.packs).pairs, PROTOCOLS["paper"], args.cases)
+    for _, group in groupby(keys, key=lambda key: key.pair.dataset):
+        members = [draw_case(key, PROTOCOLS["paper"]) for key in group]
         for case in members:
             result = sdme.register(case.fixed, case.moving, model=network)
             counts["one scene, " + _outcome(case, result), result.status.value] += 1
-            other = next((c for c in members if c.pair != case.pair), None)
+            other = next((c for c in members if c.key.pair.id != case.key.pair.id), None)
             if other is not None:
                 result = sdme.register(case.fixed, other.moving, model=network)
                 counts["unrelated", result.status.value] += 1
@@ -46,8 +47,7 @@ def main() -> None:
 def _outcome(case: Case, result: sdme.Registration) -> str:
     if result.transform is None:
         return "no answer"
-    error = corner_error(result.transform.matrix, case.H_true, case.fixed.shape[1::-1])
-    return "right" if error < RIGHT_BELOW else "wrong"
+    return "right" if case_error(case, result.transform.matrix) < RIGHT_BELOW else "wrong"
 
 
 if __name__ == "__main__":

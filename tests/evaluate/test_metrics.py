@@ -183,11 +183,12 @@ def test_a_match_beyond_the_horizon_of_the_truth_is_wrong():
     assert found.accuracy[1] == 0.5
 
 
-def test_shares_without_a_denominator_are_nan():
+def test_without_matches_accuracy_is_zero_and_what_has_no_denominator_is_nan():
     found = matching_score(matching([], []), case(TRUTH))
     assert (found.matches, found.keypoints) == (0, 0)
-    shares = [*found.accuracy.values(), found.inlier_ratio, found.inlier_precision]
-    assert all(math.isnan(share) for share in [*shares, found.repeatability])
+    assert {*found.accuracy.values(), found.inlier_ratio} == {0}
+    assert math.isnan(found.inlier_precision)
+    assert math.isnan(found.repeatability)
     lonely = matching_score(matching([], [], keypoints=([[5, 5]], [])), case(np.eye(3)))
     assert lonely.repeatability == 0
 

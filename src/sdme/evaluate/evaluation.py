@@ -117,24 +117,27 @@ def evaluate(
     with RunFolder.start(
         folder, protocol, keys, problems=pairs.problems, circumstances=circumstances
     ) as run:
-        run_methods(
-            methods,
-            keys,
-            protocol,
-            run,
-            device=options.device,
-            workers=_workers(options),
-            timeout=options.timeout,
-            threads=options.threads,
-            progress=progress,
-        )
+        try:
+            run_methods(
+                methods,
+                keys,
+                protocol,
+                run,
+                device=options.device,
+                workers=_workers(options),
+                timeout=options.timeout,
+                threads=options.threads,
+                progress=progress,
+            )
+        except InputError:
+            run.discard_if_empty()
+            raise
         scores = run.scores()
         if not scores:
             raise InputError(
                 f"none of the {len(keys)} cases can be drawn, the first: {run.problems[0].why}"
             )
         comparisons = [] if other is None else _compared(run, other)
-        tell("writing tables and pictures")
         figures = figures_of(scores)
         files = _write(run, scores, figures, keys, protocol, comparisons, ours, tell)
         return Evaluation(

@@ -74,14 +74,14 @@ def matching_score(matching: Matching, case: Case) -> MatchingScore:
         centre = frame_centre(case.fixed_size)
         gap = map_points(case.H_true, np.asarray(matching.fixed, np.float64), centre)
         distance = np.linalg.norm(gap - matching.moving, axis=-1)
-        accuracy = {k: _share(distance <= k) for k in MATCHING_THRESHOLDS}
+        accuracy = {k: _share(distance <= k, 0.0) for k in MATCHING_THRESHOLDS}
         precision = _share(distance[inlier] <= CORRECT_WITHIN)
         repeatability = _repeatability(matching, case, case.H_true)
     return MatchingScore(
         keypoints=len(matching.fixed_keypoints),
         matches=len(matching.fixed),
         accuracy=accuracy,
-        inlier_ratio=_share(inlier),
+        inlier_ratio=_share(inlier, 0.0),
         inlier_precision=precision,
         repeatability=repeatability,
     )
@@ -150,9 +150,9 @@ def _numbers(estimate: Matrix | None) -> tuple[float, ...] | None:
     return None if H is None else tuple(H.ravel().tolist())
 
 
-def _share(hits: np.ndarray) -> float:
-    """Share of hits; NaN of none."""
-    return float(hits.mean()) if len(hits) else math.nan
+def _share(hits: np.ndarray, of_none: float = math.nan) -> float:
+    """Share of hits; ``of_none`` where there is nothing to take it of."""
+    return float(hits.mean()) if len(hits) else of_none
 
 
 def _repeatability(matching: Matching, case: Case, H_true: Matrix) -> float:

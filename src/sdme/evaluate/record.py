@@ -21,6 +21,7 @@ from sdme.config import Settings
 from sdme.data.pairs import Landmarks, Problem
 from sdme.errors import InputError
 from sdme.evaluate.case import CaseKey
+from sdme.model.weights import records
 
 
 class DatasetRecord(Settings):
@@ -118,14 +119,14 @@ def current_circumstances(
 
 
 def digest_of_method(method: str) -> str:
-    """SHA-256 of the method's file; empty for a method that is known by name.
+    """SHA-256 of the method's file, or of a shipped model's weights; empty for other methods.
 
     Raises:
         InputError: the file cannot be read.
     """
     path = Path(method)
     if not path.is_file():
-        return ""
+        return next((record.sha256 for record in records() if record.name == method), "")
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 class MatchingScore:
     """How good the matches of a method are, apart from the transform fitted to them.
 
-    ``keypoints`` counts those of the fixed image. ``accuracy[k]`` is the share of matches within k px of the truth, k = 1 .. 10; its mean over the
-    cases of a set is the mean matching accuracy (MMA). ``inlier_ratio`` is the share of the matches
-    that the robust fit kept, ``inlier_precision`` the share of those within 3 px of the truth.
+    ``keypoints`` counts those of the fixed image. ``accuracy[k]`` is the share of matches within
+    k px of the truth, k = 1 .. 10; its mean over the cases of a set is the mean matching accuracy
+    (MMA). ``inlier_ratio`` is the share of the matches that the robust fit kept. Both are 0 without
+    matches (Dusmanu et al., "D2-Net", 2019, evaluate so, too), so that a method gains nothing by
+    silence. ``inlier_precision`` is the share of the kept matches within 3 px of the truth.
     ``repeatability`` is the share of the fixed keypoints that lie in the moving image with a moving
-    keypoint within 3 px of where the truth sends them. Shares without a denominator are NaN.
+    keypoint within 3 px of where the truth sends them. Other shares without a denominator, and
+    those that need a truth which landmarks do not give, are NaN.
     """
 
     keypoints: int

@@ -123,6 +123,16 @@ class RunFolder:
             os.close(self._file)
             self._file = None
 
+    def discard_if_empty(self) -> None:
+        """Remove the files of a run that has no score yet, and the folder if it holds nothing else."""
+        if self._scores:
+            return
+        self.close()
+        with contextlib.suppress(OSError):
+            (self.path / RECORD_FILE).unlink()
+            (self.path / SCORES_FILE).unlink()
+            self.path.rmdir()
+
     @property
     def methods(self) -> list[str]:
         """The methods of the run, in the order in which they were first asked for."""

@@ -165,10 +165,9 @@ class Average:
 
 @dataclass(frozen=True)
 class MatchingSummary:
-    """Means of :class:`sdme.evaluate.score.MatchingScore` over the cases with matches to look at.
+    """Means of :class:`sdme.evaluate.score.MatchingScore` over the cases that have a value.
 
-    ``accuracy[k]`` is the mean matching accuracy (MMA) at k px. A case on which a method gave no
-    match has no accuracy: read the means beside the number of cases behind them.
+    ``accuracy[k]`` is the mean matching accuracy (MMA) at k px; a case without matches counts as 0.
     """
 
     keypoints: Average
