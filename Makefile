@@ -4,6 +4,7 @@
 #   make test        linters, types, layers and the default tests
 #   make test-slow   the tests that take longer
 #   make lint        linters, types and layers alone
+#   make compare     install what the compared methods need
 #   make bench       time a registration and a step of training
 #   make picture     draw docs/images/registration.jpg
 #   make clean       remove .venv and the demo
@@ -23,7 +24,7 @@ BIN := $(VENV)/bin
 # Each of the two test processes computes on one core.
 TEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(PYTEST)
 
-.PHONY: help demo install dev lint test test-slow bench picture clean
+.PHONY: help demo install dev compare lint test test-slow bench picture clean
 
 help:
 	@sed -n '/^#   make/s/^#   //p' Makefile
@@ -34,6 +35,12 @@ demo: install
 
 install: $(VENV)/.installed
 dev: $(VENV)/.dev
+
+# One of the methods asks for OpenCV with windows, which needs libraries that servers lack.
+compare: install
+	$(BIN)/python -m pip install --disable-pip-version-check $(TORCH) -e '.[compare]'
+	$(BIN)/python -m pip uninstall -q -y opencv-python
+	$(BIN)/python -m pip install -q --disable-pip-version-check --force-reinstall --no-deps opencv-python-headless
 
 lint: dev
 	$(BIN)/ruff check .
