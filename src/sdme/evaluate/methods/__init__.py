@@ -62,19 +62,76 @@ METHODS: dict[str, MethodInfo] = {
     "ecc-intensity": MethodInfo(
         summary="enhanced correlation coefficient of grey values",
         setting="coarse to fine from 32 px, translation to homography: at full resolution alone it "
-        "seldom converges; 100 iterations to 1e-6 and a blur of 5 px (others did no better)",
+        "seldom converges; 100 iterations to 1e-6 (50 to 1e-4 are worse); blur of 5 px",
         builder="ecc:build_ecc_intensity",
     ),
     "ecc-gradient": MethodInfo(
         summary="enhanced correlation coefficient of gradient magnitude",
-        setting="as ecc-intensity; grey values of two sensors do not correlate, their edges may",
+        setting="as ecc-intensity, with a blur of 3 px, as edges are fine; grey values of two "
+        "sensors do not correlate, their edges may",
         builder="ecc:build_ecc_gradient",
+    ),
+    "sift+ecc": MethodInfo(
+        summary="SIFT, refined by ECC of gradient magnitude",
+        setting="sift, then ECC at full resolution; it is kept where it moves the corners by 2 px "
+        "at most, else it makes good answers worse; from fewer than 8 inliers, ecc-gradient from "
+        "the start, as those answers are mostly wrong",
+        builder="ecc:build_sift_ecc",
     ),
     "phase-correlation": MethodInfo(
         summary="a similarity by phase correlation (Fourier-Mellin)",
         setting="gradient magnitude under Hann windows; log-polar spectrum between 0.03 and 0.4 "
         "cycles a pixel, as the pixel grid shows beyond; the better of the two turns and none",
         builder="phase_correlation:build_phase_correlation",
+    ),
+    "mutual-information": MethodInfo(
+        summary="mutual information: affine (SimpleITK), then a homography by its four corners",
+        setting="Mattes' measure, 32 bins, coarse to fine; gradient descent from 4 px steps (line "
+        "searches take four times as long to no better end); corners by L-BFGS from 32 to 256 px, "
+        "as searches without a gradient end short of the maximum",
+        builder="mutual_information:build_mutual_information",
+        extra="compare",
+    ),
+    "xfeat": MethodInfo(
+        summary="XFeat keypoints, mutual nearest neighbours and MAGSAC",
+        setting="images below 512 px enlarged up to 4x (of the pairs of two sensors 14 in 100 below "
+        "1 px, with 2x 6, as given none); the 4096 best keypoints and no least similarity, as "
+        "published (a least one of 0.82 loses pairs)",
+        builder="xfeat:build_xfeat",
+        is_classical=False,
+        extra="compare",
+    ),
+    "xfeat-star": MethodInfo(
+        summary="XFeat's semi-dense matches and MAGSAC",
+        setting="enlarged as xfeat; 4096 cells and fine confidence 0.25, as published; its points "
+        "moved from the corners of its cells to their centres, without which half as many pairs "
+        "again are missed below 1 px",
+        builder="xfeat:build_xfeat_star",
+        is_classical=False,
+        extra="compare",
+    ),
+    "xfeat-lighterglue": MethodInfo(
+        summary="XFeat keypoints matched by LighterGlue, and MAGSAC",
+        setting="enlarged as xfeat; the 2048 best keypoints, which its attention can afford; least "
+        "confidence 0.1, as published",
+        builder="xfeat:build_lighterglue",
+        is_classical=False,
+        extra="compare",
+    ),
+    "aliked-lightglue": MethodInfo(
+        summary="ALIKED keypoints matched by LightGlue, and MAGSAC",
+        setting="images below 512 px enlarged up to 4x; ALIKED n16 with at most 2048 keypoints; all "
+        "layers and all keypoints of LightGlue, its most accurate setting",
+        builder="lightglue:build_aliked_lightglue",
+        is_classical=False,
+        extra="compare",
+    ),
+    "disk-lightglue": MethodInfo(
+        summary="DISK keypoints matched by LightGlue, and MAGSAC",
+        setting="as aliked-lightglue, with DISK trained on depth maps and at most 2048 keypoints",
+        builder="lightglue:build_disk_lightglue",
+        is_classical=False,
+        extra="compare",
     ),
 }
 

@@ -16,13 +16,16 @@ from jaxtyping import Float32
 
 from sdme.evaluate.method import Image, Matrix, Method, MethodResult
 from sdme.evaluate.methods.features import build_sift
+from sdme.evaluate.metrics import corner_error
 from sdme.geometry.sampling import resize_matrix
 
 Map = Float32[np.ndarray, "h w"]
 
 _COARSEST_SIDE = 32
 _STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-6)
-_BLUR = 5
+_INTENSITY_BLUR, _GRADIENT_BLUR = 5, 3
+_LEAST_INLIERS = 8
+_MOST_CHANGE = 2.0
 _COARSEST = (cv2.MOTION_TRANSLATION, cv2.MOTION_EUCLIDEAN, cv2.MOTION_AFFINE)
 _NEXT = (cv2.MOTION_AFFINE, cv2.MOTION_HOMOGRAPHY)
 _FINE = (cv2.MOTION_HOMOGRAPHY,)
@@ -38,19 +41,20 @@ class _Level:
 
 def build_ecc_intensity(device: str) -> Method:
     """ECC of grey values: the method as it was published, for images of one kind."""
-    return _ecc_alone("ecc-intensity", _intensity)
+    return _ecc_alone("ecc-intensity", _intensity, _INTENSITY_BLUR)
 
 
 def build_ecc_gradient(device: str) -> Method:
     """ECC of gradient magnitude, since grey values of two sensors do not correlate."""
-    return _ecc_alone("ecc-gradient", _gradient_magnitude)
+    return _ecc_alone("ecc-gradient", _gradient_magnitude, _GRADIENT_BLUR)
 
 
 def build_sift_ecc(device: str) -> Method:
-    """SIFT, and from its answer ECC of gradient magnitude on the two finest levels.
+    """SIFT, and from its answer ECC of gradient magnitude at full resolution.
 
-    Where SIFT has no answer, ECC starts from the initial placement with the whole pyramid; where
-    ECC does not converge, SIFT's answer stands.
+    An answer of SIFT with fewer than 8 inliers is more often wrong than not, so that ECC then
+    starts from the initial placement with the whole pyramid. From an answer with more, ECC may
+    move the corners by 2 px in the mean: what goes further has slipped off.
     """
     sift = build_sift(device)
 
@@ -58,15 +62,22 @@ def build_sift_ecc(device: str) -> Method:
         started = time.perf_counter()
         first = sift(fixed, moving, initial)
         rough = first.stages["sift"]
-        levels = _levels(max(fixed.shape[:2]))
-        if rough is not None:
-            levels = [_Level(level.shrink, _FINE) for level in levels[-2:]]
-        start = initial if rough is None else rough
+        inliers = 0 if first.matching is None else int(first.matching.inlier.sum())
+        levels, is_sure = _levels(max(fixed.shape[:2])), inliers >= _LEAST_INLIERS
+        start = rough if rough is not None and is_sure else initial
         refined = _coarse_to_fine(
-            _gradient_magnitude(fixed), _gradient_magnitude(moving), start, levels, initial
+            _gradient_magnitude(fixed),
+            _gradient_magnitude(moving),
+            start,
+            [_Level(1, _FINE)] if is_sure else levels,
+            initial,
+            _GRADIENT_BLUR,
         )
+        size = fixed.shape[1], fixed.shape[0]
+        if refined is None or (is_sure and corner_error(refined, start, size) > _MOST_CHANGE):
+            refined = rough
         return MethodResult(
-            stages={"sift": rough, "sift+ecc": rough if refined is None else refined},
+            stages={"sift": rough, "sift+ecc": refined},
             matching=first.matching,
             seconds=first.seconds | {"sift+ecc": time.perf_counter() - started},
         )
@@ -74,11 +85,11 @@ def build_sift_ecc(device: str) -> Method:
     return register
 
 
-def _ecc_alone(name: str, feature: Callable[[Image], Map]) -> Method:
+def _ecc_alone(name: str, feature: Callable[[Image], Map], blur: int) -> Method:
     def register(fixed: Image, moving: Image, initial: Matrix) -> MethodResult:
         started = time.perf_counter()
         levels = _levels(max(fixed.shape[:2]))
-        H = _coarse_to_fine(feature(fixed), feature(moving), initial, levels, initial)
+        H = _coarse_to_fine(feature(fixed), feature(moving), initial, levels, initial, blur)
         return MethodResult({name: H}, seconds={name: time.perf_counter() - started})
 
     return register
@@ -92,7 +103,7 @@ def _levels(longer_side: int) -> list[_Level]:
 
 
 def _coarse_to_fine(
-    fixed: Map, moving: Map, start: Matrix, levels: list[_Level], initial: Matrix
+    fixed: Map, moving: Map, start: Matrix, levels: list[_Level], initial: Matrix, blur: int
 ) -> Matrix | None:
     """Refine ``start``; ``None`` where no step converges.
 
@@ -106,18 +117,18 @@ def _coarse_to_fine(
         small_moving, to_moving = _shrunk(moving, *(level.shrink * stretch))
         for motion in level.motions:
             guess = np.linalg.inv(to_moving) @ H @ to_fixed
-            found = _step(small_fixed, small_moving, guess / guess[2, 2], motion)
+            found = _step(small_fixed, small_moving, guess / guess[2, 2], motion, blur)
             if found is not None:
                 H, converged = to_moving @ found @ np.linalg.inv(to_fixed), True
     return H / H[2, 2] if converged else None
 
 
-def _step(fixed: Map, moving: Map, start: Matrix, motion: int) -> Matrix | None:
+def _step(fixed: Map, moving: Map, start: Matrix, motion: int, blur: int) -> Matrix | None:
     """One call of OpenCV's ECC; ``None`` where it does not converge."""
     rows = 3 if motion == cv2.MOTION_HOMOGRAPHY else 2
     matrix = start[:rows].astype(np.float32)
     try:
-        _, matrix = cv2.findTransformECC(fixed, moving, matrix, motion, _STOP, None, _BLUR)
+        _, matrix = cv2.findTransformECC(fixed, moving, matrix, motion, _STOP, None, blur)
     except cv2.error:
         return None
     H = np.eye(3)
@@ -141,6 +152,6 @@ def _intensity(image: Image) -> Map:
 def _gradient_magnitude(image: Image) -> Map:
     """In whole numbers up to the square root, so that it is the same to the last bit every time."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint16) * 256
-    smooth = cv2.GaussianBlur(grey, (0, 0), 1)
+    smooth = cv2.GaussianBlur(grey, (0, 0), 0.7)
     gx, gy = cv2.Sobel(smooth, cv2.CV_64F, 1, 0), cv2.Sobel(smooth, cv2.CV_64F, 0, 1)
     return (np.sqrt(gx * gx + gy * gy) / 256).astype(np.float32)
