@@ -94,34 +94,34 @@ METHODS: dict[str, MethodInfo] = {
     ),
     "xfeat": MethodInfo(
         summary="XFeat keypoints, mutual nearest neighbours and MAGSAC",
-        setting="images below 512 px enlarged up to 4x (of the pairs of two sensors 14 in 100 below "
-        "1 px, with 2x 6, as given none); the 4096 best keypoints and no least similarity, as "
-        "published (a least one of 0.82 loses pairs)",
+        setting="images below 512 px enlarged up to 4x (in 100 training pairs of two sensors, 14 "
+        "below 1 px; 7 with 2x, none as given); the 4096 best keypoints and no least similarity, "
+        "as published (one of 0.82 found less)",
         builder="xfeat:build_xfeat",
         is_classical=False,
         extra="compare",
     ),
     "xfeat-star": MethodInfo(
         summary="XFeat's semi-dense matches and MAGSAC",
-        setting="enlarged as xfeat; 4096 cells and fine confidence 0.25, as published; its points "
-        "moved from the corners of its cells to their centres, without which half as many pairs "
-        "again are missed below 1 px",
+        setting="images below 512 px enlarged up to 4x; 4096 cells and fine confidence 0.25, as "
+        "published; its points moved from the corners of its cells to their centres, which halves "
+        "the error on photos",
         builder="xfeat:build_xfeat_star",
         is_classical=False,
         extra="compare",
     ),
     "xfeat-lighterglue": MethodInfo(
         summary="XFeat keypoints matched by LighterGlue, and MAGSAC",
-        setting="enlarged as xfeat; the 2048 best keypoints, which its attention can afford; least "
-        "confidence 0.1, as published",
+        setting="images below 512 px enlarged up to 4x; the 2048 best keypoints (4096 found no "
+        "more for several times the time); least confidence 0.1, as published",
         builder="xfeat:build_lighterglue",
         is_classical=False,
         extra="compare",
     ),
     "aliked-lightglue": MethodInfo(
         summary="ALIKED keypoints matched by LightGlue, and MAGSAC",
-        setting="images below 512 px enlarged up to 4x; ALIKED n16 with at most 2048 keypoints; all "
-        "layers and all keypoints of LightGlue, its most accurate setting",
+        setting="images below 512 px enlarged up to 4x; ALIKED n16 with at most 2048 keypoints; "
+        "all layers and all keypoints of LightGlue, its most accurate setting",
         builder="lightglue:build_aliked_lightglue",
         is_classical=False,
         extra="compare",

