@@ -110,7 +110,7 @@ def run(
     """Run an evaluation and tell about it; returns the exit code."""
     from sdme.errors import InputError
     from sdme.evaluate.evaluation import EvaluationOptions, evaluate
-    from sdme.evaluate.methods import METHODS
+    from sdme.evaluate.methods import is_model, method_label
     from sdme.model.weights import usable_device
 
     if not data:
@@ -133,7 +133,7 @@ def run(
                     timeout=options.timeout,
                 ),
                 against=options.against,
-                ours=[name for name in methods if name not in METHODS and not name.endswith(".py")],
+                ours=[method_label(name) for name in methods if is_model(name)],
                 progress=progress,
                 tell=out.warning,
             )
@@ -165,6 +165,8 @@ def _progress(out: Output) -> Iterator["Progress"]:
     """A bar a method with the time left; elsewhere than on a terminal a line now and then."""
     import sys
 
+    from sdme.evaluate.methods import method_label
+
     if out.quiet or out.as_json:
         yield lambda done, total, method: None
         return
@@ -194,7 +196,7 @@ def _progress(out: Output) -> Iterator["Progress"]:
 
         def report(done: int, total: int, method: str) -> None:
             if method not in tasks:
-                tasks[method] = bars.add_task(Path(method).name, total=total)
+                tasks[method] = bars.add_task(method_label(method), total=total)
             bars.update(tasks[method], completed=done)
 
         yield report
@@ -203,5 +205,7 @@ def _progress(out: Output) -> Iterator["Progress"]:
 def _print_tenths(done: int, total: int, method: str) -> None:
     import sys
 
+    from sdme.evaluate.methods import method_label
+
     if total and (done * 10) // total > ((done - 1) * 10) // total:
-        print(f"{Path(method).name}: {done} of {total}", file=sys.stderr, flush=True)
+        print(f"{method_label(method)}: {done} of {total}", file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ from sdme.evaluate.against import to_markdown as comparison_to_markdown
 from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.export import to_data, write_csv, write_parquet
 from sdme.evaluate.figures import Figures, figures_of
-from sdme.evaluate.methods import METHODS
+from sdme.evaluate.methods import METHODS, method_label
 from sdme.evaluate.page import render_page
 from sdme.evaluate.page_tables import tables_of_report
 from sdme.evaluate.plots import write_plots
@@ -219,7 +219,7 @@ def _write(
     def draw(score: Score) -> Case:
         return draw_case(by_name[score.case], protocol)
 
-    settings = {name: _setting(name) for name in run.methods}
+    settings = {method_label(name): _setting(name) for name in run.methods}
     page = render_page(
         scores,
         draw,
@@ -236,7 +236,9 @@ def _write(
 
 def _setting(method: str) -> str:
     info = METHODS.get(method)
-    return f"{info.summary} {info.setting}" if info else "A model of this package."
+    if info is not None:
+        return f"{info.summary}: {info.setting}"
+    return "a method of the user's" if method.endswith(".py") else "a model of this package"
 
 
 def _facts(run: RunFolder, scores: Sequence[Score]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from sdme.data.pairs import Problem
 from sdme.errors import InputError
 from sdme.evaluate import worker
 from sdme.evaluate.case import CaseKey
+from sdme.evaluate.methods import method_label
 from sdme.evaluate.protocol import Protocol
 from sdme.evaluate.score import Score
 from sdme.evaluate.store import RunFolder
@@ -68,6 +69,7 @@ def run_methods(
             cannot be written to.
     """
     report = progress or (lambda done, total, method: None)
+    _check_labels([*folder.methods, *methods])
     left = {method: _missing(folder, method, keys) for method in methods}
     jobs = {method: Job(method, protocol, device, threads) for method in methods if left[method]}
     survivors = _warm(list(jobs.values()), timeout)
@@ -93,6 +95,15 @@ def run_methods(
 def _missing(folder: RunFolder, method: str, keys: Iterable[CaseKey]) -> list[CaseKey]:
     done = folder.done(method)
     return [key for key in keys if key.name not in done]
+
+
+def _check_labels(methods: Iterable[str]) -> None:
+    """Two methods under one name would be one method in the tables."""
+    named: dict[str, str] = {}
+    for method in methods:
+        other = named.setdefault(method_label(method), method)
+        if other != method:
+            raise InputError(f"{other} and {method} have the same name; rename one of the files")
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class RunFolder:
             self._file = None
 
     def discard_if_empty(self) -> None:
-        """Remove the files of a run that has no score yet, and the folder if it holds nothing else."""
+        """Remove the files of a run without scores, and the folder if it holds nothing else."""
         if self._scores:
             return
         self.close()

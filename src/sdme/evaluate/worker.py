@@ -18,7 +18,7 @@ from sdme.data.pairs import Problem
 from sdme.errors import InputError
 from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.method import Method, MethodResult
-from sdme.evaluate.methods import build_method
+from sdme.evaluate.methods import build_method, method_label
 from sdme.evaluate.metrics import score_result
 from sdme.evaluate.protocol import Protocol, draw_case
 from sdme.evaluate.score import Score
@@ -107,7 +107,7 @@ def run_case(job: Job, key: CaseKey) -> list[Score] | Problem:
     except BaseException as error:  # SystemExit too: a method cannot end the evaluation
         seconds = time.perf_counter() - began
         result, note = None, _said(error)
-    return score_result(case, job.method, result, seconds, peak_memory(), note)
+    return score_result(case, method_label(job.method), result, seconds, peak_memory(), note)
 
 
 def fail_case(job: Job, key: CaseKey, note: str) -> list[Score] | Problem:
@@ -115,7 +115,7 @@ def fail_case(job: Job, key: CaseKey, note: str) -> list[Score] | Problem:
     case = _drawn(key, job.protocol)
     if isinstance(case, Problem):
         return case
-    return score_result(case, job.method, None, math.nan, math.nan, note)
+    return score_result(case, method_label(job.method), None, math.nan, math.nan, note)
 
 
 def peak_memory() -> float:

@@ -31,7 +31,7 @@ def test_a_function_of_two_arguments_gets_the_images_fixed_first(tmp_path):
         "    return [[1, 0, w], [0, 1, h2], [0, 0, 1]]\n",
     )
     result = build_user_method(path)(FIXED, MOVING, INITIAL)
-    np.testing.assert_array_equal(result.stages["mine"], [[1, 0, 9], [0, 1, 10], [0, 0, 1]])
+    np.testing.assert_array_equal(result.stages["mine.py"], [[1, 0, 9], [0, 1, 10], [0, 0, 1]])
     assert result.seconds["mine"] >= 0
 
 
@@ -40,7 +40,7 @@ def test_a_third_argument_is_the_placement_to_start_from(tmp_path, arguments):
     body = "images[2]" if "*" in arguments else arguments.split(", ")[2].split("=")[0]
     path = written(tmp_path, f"def register({arguments}):\n    return {body}\n")
     result = build_user_method(path)(FIXED, MOVING, INITIAL)
-    np.testing.assert_array_equal(result.stages["mine"], INITIAL)
+    np.testing.assert_array_equal(result.stages["mine.py"], INITIAL)
 
 
 def test_the_function_cannot_change_where_others_start(tmp_path):
@@ -120,7 +120,7 @@ def test_the_example_finds_a_shift_from_fixed_to_moving():
     scene = cv2.GaussianBlur(noise, (0, 0), 2)
     fixed, moving = scene[40:104, 40:104], scene[20:116, 20:116]
     initial = np.array([[1, 0, 16.0], [0, 1, 14.0], [0, 0, 1]])
-    H = build_method(str(EXAMPLE))(fixed, moving, initial).stages["compare_own_method"]
+    H = build_method(str(EXAMPLE))(fixed, moving, initial).stages["compare_own_method.py"]
     assert H is not None
     np.testing.assert_allclose(H, [[1, 0, 20], [0, 1, 20], [0, 0, 1]], atol=0.4)
     assert build_method(str(EXAMPLE))(0 * fixed, 0 * moving, initial).stages == {

@@ -56,7 +56,7 @@ METHODS: dict[str, MethodInfo] = {
         summary="ORB keypoints and MAGSAC",
         setting="images below 512 px enlarged up to 4x (twice as many pairs below 0.5 px as with "
         "2x); FAST threshold 5 and 2000 keypoints, as the defaults find little in small images; "
-        "ratio 0.85",
+        "ratio 0.85; offset of the higher octaves, up to a pixel, taken out",
         builder="features:build_orb",
     ),
     "ecc-intensity": MethodInfo(
@@ -158,13 +158,22 @@ def chosen_methods(
             if name != "all" and info.is_classical != (name == "classical"):
                 continue
             try:
-                if info.extra:
-                    build_method(member, device)
+                build_method(member, device)
                 chosen.append(member)
             except InputError as error:
                 left_out[member] = str(error)
         chosen += [default] if name == "all" else []
     return list(dict.fromkeys(chosen)), left_out
+
+
+def is_model(method: str) -> bool:
+    """Whether a method is a model of this package, by the name it goes by."""
+    return method not in METHODS and not method.endswith(".py")
+
+
+def method_label(method: str) -> str:
+    """The name of a method in tables: of a file the last part of its path."""
+    return Path(method).name if method.endswith((".py", ".safetensors")) else method
 
 
 def build_method(name: str, device: str = "cpu") -> Method:

@@ -38,7 +38,7 @@ def build_user_method(path: Path) -> Method:
         seconds = time.perf_counter() - started
         if isinstance(answer, MethodResult):
             return _checked(answer, path)
-        return MethodResult({path.stem: _matrix(answer, path)}, seconds={path.stem: seconds})
+        return MethodResult({path.name: _matrix(answer, path)}, seconds={path.name: seconds})
 
     return register
 
