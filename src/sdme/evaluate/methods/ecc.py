@@ -127,8 +127,9 @@ def _step(fixed: Map, moving: Map, start: Matrix, motion: int, blur: int) -> Mat
     """One call of OpenCV's ECC; ``None`` where it does not converge."""
     rows = 3 if motion == cv2.MOTION_HOMOGRAPHY else 2
     matrix = start[:rows].astype(np.float32)
+    everywhere = np.ones(moving.shape, np.uint8)
     try:
-        _, matrix = cv2.findTransformECC(fixed, moving, matrix, motion, _STOP, None, blur)
+        _, matrix = cv2.findTransformECC(fixed, moving, matrix, motion, _STOP, everywhere, blur)
     except cv2.error:
         return None
     H = np.eye(3)

@@ -21,6 +21,7 @@ from sdme.evaluate.methods.robust_fit import enlarged, matching_result
 _ENLARGED_SIDE = 512
 _THRESHOLD = 2.0
 _MOST_KEYPOINTS = 2000
+_ORB_OCTAVE = 1.2
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class _Kind:
     """A detector, how its descriptors are compared, and how far small images are enlarged.
 
     ``vectors`` turns OpenCV's descriptors into vectors that are compared by their squared distance;
-    ``ratio`` is the most that the best one may be of the second best.
+    ``ratio`` is the most that the best one may be of the second best. ``octave`` is the factor
+    between octaves of a detector that takes their pixels' corners for their centres, else 1.
     """
 
     name: str
@@ -44,6 +46,7 @@ class _Kind:
     vectors: Callable[[np.ndarray], Float32[np.ndarray, "n c"]]
     ratio: float
     most_enlarged: float
+    octave: float = 1.0
 
 
 def build_sift(device: str) -> Method:
@@ -65,7 +68,7 @@ def build_akaze(device: str) -> Method:
     Raises:
         InputError: this OpenCV has no AKAZE (from version 5 on, only the contrib build has it).
     """
-    home = cv2 if hasattr(cv2, "AKAZE") else getattr(cv2, "xfeatures2d", None)
+    home: Any = cv2 if hasattr(cv2, "AKAZE") else getattr(cv2, "xfeatures2d", None)
     if home is None:
         raise InputError(
             f"method akaze: OpenCV {cv2.__version__} has it in its contrib build only; put "
@@ -76,9 +79,9 @@ def build_akaze(device: str) -> Method:
 
 
 def build_orb(device: str) -> Method:
-    """ORB (Rublee 2011)."""
-    detector = cv2.ORB.create(nfeatures=_MOST_KEYPOINTS, fastThreshold=5)
-    return _method(_Kind("orb", detector, _bits, ratio=0.85, most_enlarged=4))
+    """ORB (Rublee 2011); keypoints of its higher octaves are moved to where they were seen."""
+    detector = cv2.ORB.create(nfeatures=_MOST_KEYPOINTS, fastThreshold=5, scaleFactor=_ORB_OCTAVE)
+    return _method(_Kind("orb", detector, _bits, ratio=0.85, most_enlarged=4, octave=_ORB_OCTAVE))
 
 
 def _method(kind: _Kind) -> Method:
@@ -98,6 +101,8 @@ def _features(image: Image, kind: _Kind, factor: float) -> _Features:
     large = enlarged(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), factor)
     keypoints, descriptors = kind.detector.detectAndCompute(large.pixels, None)
     points = np.array([keypoint.pt for keypoint in keypoints], np.float64).reshape(-1, 2)
+    octaves = np.array([[keypoint.octave] for keypoint in keypoints]).reshape(-1, 1)
+    points += (kind.octave**octaves - 1) / 2
     if descriptors is None:
         return _Features(points[:0], np.zeros((0, 1), np.float32))
     return _Features(large.original_points(points), kind.vectors(descriptors))

@@ -19,7 +19,7 @@ Corners = Float64[np.ndarray, "4 2"]
 _BINS = 32
 _MARGIN = 2
 _LEAST_OVERLAP = 0.5
-_MOST_SAMPLES = 4500
+_MOST_SAMPLES = 3000
 _NUDGE = 1e-4
 _EMPTY = 1e-12
 
@@ -83,7 +83,7 @@ class MattesMeasure:
 
 
 def _prepared(image: Grey, factor: float) -> tuple[np.ndarray, Matrix]:
-    """The image shrunk, slightly blurred, from 0 to the last bin, and where its pixels come to lie."""
+    """The image shrunk, blurred, from 0 to the last bin, and where its pixels come to lie."""
     height, width = image.shape
     size = max(2, round(width * factor)), max(2, round(height * factor))
     small = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)

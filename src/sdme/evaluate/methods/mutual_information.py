@@ -22,13 +22,13 @@ _BINS = 32
 _STEP, _LEAST_STEP, _RELAXATION = 4.0, 1e-3, 0.6
 _ITERATIONS = 100
 _SEARCHED_SIDES = (32, 64, 128, 256)
-_SEARCH_STEPS = 30
+_SEARCH_STEPS, _SEARCH_GAIN = 30, 1e-4
 
 
 def build_mutual_information(device: str) -> Method:
     """Mutual information of grey values, coarse to fine from the initial placement."""
     import scipy.optimize
-    import SimpleITK as sitk
+    import SimpleITK as sitk  # noqa: N813
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
@@ -86,7 +86,7 @@ def _homography(
     sides = [side for side in _SEARCHED_SIDES if side <= max(_SEARCHED_SIDES[0], *greys[0].shape)]
     measures = [MattesMeasure(greys[0], greys[1], side) for side in sides]
     starts = [H for H in (affine, initial) if H is not None]
-    H = max(starts, key=lambda start: measures[1 if len(measures) > 1 else 0].value(start))
+    H = max(starts, key=measures[0].value)
     for measure in measures:
         quad = measure.moved_corners(H)
         found = minimize(
@@ -94,7 +94,7 @@ def _homography(
             quad.ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": _SEARCH_STEPS},
+            options={"maxiter": _SEARCH_STEPS, "ftol": _SEARCH_GAIN},
         )
         H = measure.homography(found.x.reshape(4, 2))
     return H / H[2, 2] if measures[-1].value(H) > 0 else None
