@@ -32,7 +32,7 @@ def test_a_function_of_two_arguments_gets_the_images_fixed_first(tmp_path):
     )
     result = build_user_method(path)(FIXED, MOVING, INITIAL)
     np.testing.assert_array_equal(result.stages["mine.py"], [[1, 0, 9], [0, 1, 10], [0, 0, 1]])
-    assert result.seconds["mine"] >= 0
+    assert result.seconds["mine.py"] >= 0
 
 
 @pytest.mark.parametrize("arguments", ["fixed, moving, initial", "a, b, c=None", "*images"])
@@ -46,7 +46,7 @@ def test_a_third_argument_is_the_placement_to_start_from(tmp_path, arguments):
 def test_the_function_cannot_change_where_others_start(tmp_path):
     path = written(tmp_path, "def register(f, m, initial):\n    initial[:] = 7\n    return None\n")
     start = INITIAL.copy()
-    assert build_user_method(path)(FIXED, MOVING, start).stages == {"mine": None}
+    assert build_user_method(path)(FIXED, MOVING, start).stages == {"mine.py": None}
     np.testing.assert_array_equal(start, INITIAL)
 
 
@@ -124,5 +124,5 @@ def test_the_example_finds_a_shift_from_fixed_to_moving():
     assert H is not None
     np.testing.assert_allclose(H, [[1, 0, 20], [0, 1, 20], [0, 0, 1]], atol=0.4)
     assert build_method(str(EXAMPLE))(0 * fixed, 0 * moving, initial).stages == {
-        "compare_own_method": None
+        "compare_own_method.py": None
     }
