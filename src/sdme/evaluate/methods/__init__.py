@@ -40,7 +40,7 @@ METHODS: dict[str, MethodInfo] = {
     "sift": MethodInfo(
         summary="SIFT keypoints and MAGSAC",
         setting="images below 512 px enlarged up to 2x (what 3x and 4x find, 2x finds as well, in "
-        "half the time); contrast threshold 0.01, as small images have few keypoints; the 2000 "
+        "half the time); contrast threshold 0.01, as small images have few keypoints; the 1500 "
         "strongest (all of them find as much); RootSIFT with ratio 0.85 (a fifth more matches "
         "than plain SIFT with 0.8, and more pairs solved in near infrared)",
         builder="features:build_sift",

@@ -20,7 +20,6 @@ from sdme.evaluate.methods.robust_fit import enlarged, matching_result
 
 _ENLARGED_SIDE = 512
 _THRESHOLD = 2.0
-_MOST_KEYPOINTS = 2000
 _ORB_OCTAVE = 1.2
 
 
@@ -56,9 +55,7 @@ def build_sift(device: str) -> Method:
     few keypoints; ``enable_precise_upscale`` since without it every keypoint is off by a fraction
     of a pixel.
     """
-    detector = cv2.SIFT.create(
-        nfeatures=_MOST_KEYPOINTS, contrastThreshold=0.01, enable_precise_upscale=True
-    )
+    detector = cv2.SIFT.create(nfeatures=1500, contrastThreshold=0.01, enable_precise_upscale=True)
     return _method(_Kind("sift", detector, _hellinger, ratio=0.85**2, most_enlarged=2))
 
 
@@ -80,7 +77,7 @@ def build_akaze(device: str) -> Method:
 
 def build_orb(device: str) -> Method:
     """ORB (Rublee 2011); keypoints of its higher octaves are moved to where they were seen."""
-    detector = cv2.ORB.create(nfeatures=_MOST_KEYPOINTS, fastThreshold=5, scaleFactor=_ORB_OCTAVE)
+    detector = cv2.ORB.create(nfeatures=2000, fastThreshold=5, scaleFactor=_ORB_OCTAVE)
     return _method(_Kind("orb", detector, _bits, ratio=0.85, most_enlarged=4, octave=_ORB_OCTAVE))
 
 
