@@ -87,7 +87,7 @@ METHODS: dict[str, MethodInfo] = {
     "mutual-information": MethodInfo(
         summary="mutual information: affine (SimpleITK), then a homography by its four corners",
         setting="Mattes' measure, 32 bins, coarse to fine; gradient descent from steps of 4 px (a "
-        "line search takes several times as long for little); corners by L-BFGS at 32 to 256 px, as "
+        "line search takes several times as long for little); corners by L-BFGS, 32 to 256 px, as "
         "searches without a gradient (Powell, Nelder-Mead) end short of the maximum",
         builder="mutual_information:build_mutual_information",
         extra="compare",
