@@ -21,9 +21,8 @@ from sdme.evaluate.method import Image, Matrix, Method, MethodResult
 from sdme.evaluate.methods.robust_fit import EnlargedImage, enlarged, matching_result
 
 _ENLARGED_SIDE = 512
-_MOST_ENLARGED = 4.0
 _MOST_KEYPOINTS = 2048
-_ALIKED_DETECTION = 0.2
+_ALIKED_DETECTION = 0.05
 _THRESHOLD = 1.0
 
 
@@ -41,7 +40,7 @@ def build_aliked_lightglue(device: str) -> Method:
             max_num_keypoints=_MOST_KEYPOINTS,
             detection_threshold=_ALIKED_DETECTION,
         )
-        return _method(name, detector, _matcher(package, "aliked"), device)
+        return _method(name, detector, _matcher(package, "aliked"), 3.0, device)
 
 
 def build_disk_lightglue(device: str) -> Method:
@@ -54,7 +53,7 @@ def build_disk_lightglue(device: str) -> Method:
     package = _package(name, "disk-depth-save", "disk_lightglue")
     with contextlib.redirect_stdout(io.StringIO()):
         detector = package.DISK(weights="depth", max_num_keypoints=_MOST_KEYPOINTS)
-        return _method(name, detector, _matcher(package, "disk"), device)
+        return _method(name, detector, _matcher(package, "disk"), 4.0, device)
 
 
 def _package(method: str, *weights: str) -> ModuleType:
@@ -86,13 +85,15 @@ def _matcher(package: ModuleType, features: str) -> nn.Module:
     return package.LightGlue(features, depth_confidence=-1, width_confidence=-1)
 
 
-def _method(name: str, detector: Any, matcher: nn.Module, device: str) -> Method:
+def _method(
+    name: str, detector: Any, matcher: nn.Module, most_enlarged: float, device: str
+) -> Method:
     detector, matcher = detector.eval().to(device), matcher.eval().to(device)
 
     @torch.inference_mode()
     def register(fixed: Image, moving: Image, initial: Matrix) -> MethodResult:
         started = time.perf_counter()
-        scale = min(_MOST_ENLARGED, max(1.0, _ENLARGED_SIDE / max(fixed.shape[:2])))
+        scale = min(most_enlarged, max(1.0, _ENLARGED_SIDE / max(fixed.shape[:2])))
         views = enlarged(fixed, scale), enlarged(moving, scale)
         first, second = (_features(detector, view, device) for view in views)
         answer = matcher({"image0": first, "image1": second})
