@@ -1,4 +1,4 @@
-"""A method of one's own beside the others: sdme compare DATA examples/compare_own_method.py."""
+"""A method of one's own beside others: sdme compare PAIRS --methods sift,THIS_FILE -o run."""
 
 import cv2
 import numpy as np

@@ -77,6 +77,7 @@ def test_weights_that_are_not_inside_are_not_fetched(package, name):
     assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_known_homography_is_recovered_and_a_blank_pair_has_no_answer(
     name, known_pair, blank_pair
