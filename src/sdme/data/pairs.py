@@ -4,6 +4,7 @@ Readers of packs, folders, manifests and published sets give the same :class:`Pa
 decoded before an image is asked for.
 """
 
+import functools
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,16 +41,29 @@ class ImageFile:
         if self.member is None:
             pixels = to_network_input(read_layer(self.path, "image"))
             return np.round(pixels * 255).astype(np.uint8)
-        try:
-            with tarfile.open(self.path, "r:") as archive:
-                stream = archive.extractfile(self.member)
-                data = stream.read() if stream else b""
-        except (tarfile.TarError, OSError, KeyError) as error:
-            raise InputError(f"cannot read {self}: {error}; give a plain tar file") from None
+        data = _member(self.path, self.member)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
         if image is None:
             raise InputError(f"{self} cannot be decoded; give an image that OpenCV reads")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _member(path: Path, name: str) -> bytes:
+    """The content of a member; empty for what is no file."""
+    try:
+        place, size = _places(path, path.stat().st_mtime_ns)[name]
+        with path.open("rb") as stream:
+            stream.seek(place)
+            return stream.read(size)
+    except (tarfile.TarError, OSError, KeyError) as error:
+        raise InputError(f"cannot read {path}:{name}: {error}; give a plain tar file") from None
+
+
+@functools.lru_cache(maxsize=256)
+def _places(path: Path, _changed: int) -> dict[str, tuple[int, int]]:
+    """Where the members of a tar file lie in it: finding one takes longer than decoding it."""
+    with tarfile.open(path, "r:") as archive:
+        return {m.name: (m.offset_data, m.size if m.isfile() else 0) for m in archive}
 
 
 @dataclass(frozen=True)
