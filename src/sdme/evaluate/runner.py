@@ -24,6 +24,7 @@ from sdme.data.pairs import Problem
 from sdme.errors import InputError
 from sdme.evaluate import worker
 from sdme.evaluate.case import CaseKey
+from sdme.evaluate.drawn_cases import case_store
 from sdme.evaluate.methods import method_label
 from sdme.evaluate.protocol import Protocol
 from sdme.evaluate.score import Score
@@ -75,21 +76,26 @@ def run_methods(
     survivors = _warm(list(jobs.values()), timeout)
     folder.add_methods(methods)
     unreadable: set[str] = set()
-    for method, missing in left.items():
-        wanted = [key for key in missing if key.name not in unreadable]
-        done = len(keys) - len(wanted)
-        report(done, len(keys), method)
-        if not wanted:
-            continue
-        job = replace(jobs[method], warm_up=method in survivors)
-        with contextlib.closing(_answers(job, wanted, workers, timeout)) as answers:
-            for count, (key, answer) in enumerate(answers, done + 1):
-                if isinstance(answer, Problem):
-                    folder.add_unreadable(key.name, answer.why)
-                    unreadable.add(key.name)
-                else:
-                    folder.add(method, key.name, answer)
-                report(count, len(keys), method)
+    with case_store(folder.path) as store:
+        for method, missing in left.items():
+            wanted = [key for key in missing if key.name not in unreadable]
+            done = len(keys) - len(wanted)
+            report(done, len(keys), method)
+            if not wanted:
+                continue
+            job = replace(
+                jobs[method],
+                warm_up=method in survivors,
+                store=store if len(jobs) > 1 else None,
+            )
+            with contextlib.closing(_answers(job, wanted, workers, timeout)) as answers:
+                for count, (key, answer) in enumerate(answers, done + 1):
+                    if isinstance(answer, Problem):
+                        folder.add_unreadable(key.name, answer.why)
+                        unreadable.add(key.name)
+                    else:
+                        folder.add(method, key.name, answer)
+                    report(count, len(keys), method)
 
 
 def _missing(folder: RunFolder, method: str, keys: Iterable[CaseKey]) -> list[CaseKey]:

@@ -17,10 +17,11 @@ import numpy as np
 from sdme.data.pairs import Problem
 from sdme.errors import InputError
 from sdme.evaluate.case import Case, CaseKey
+from sdme.evaluate.drawn_cases import stored_case
 from sdme.evaluate.method import Method, MethodResult
 from sdme.evaluate.methods import build_method, method_label
 from sdme.evaluate.metrics import score_result
-from sdme.evaluate.protocol import Protocol, draw_case
+from sdme.evaluate.protocol import Protocol
 from sdme.evaluate.score import Score
 
 
@@ -29,7 +30,8 @@ class Job:
     """One method on the cases of one protocol.
 
     ``device`` is a device of PyTorch, ``threads`` how many each worker may use. ``warm_up`` says
-    whether the method is called once before the first case, as first calls are slow.
+    whether the method is called once before the first case, as first calls are slow. ``store`` is
+    a folder for drawn cases, if they are to be kept for other methods.
     """
 
     method: str
@@ -37,6 +39,7 @@ class Job:
     device: str = "cpu"
     threads: int = 1
     warm_up: bool = False
+    store: Path | None = None
 
 
 class _Worker:
@@ -95,7 +98,7 @@ def run_case(job: Job, key: CaseKey) -> list[Score] | Problem:
     """
     if _Worker.method is None:
         raise _Worker.failure or RuntimeError("run_case needs begin_job")
-    case = _drawn(key, job.protocol)
+    case = _drawn(key, job)
     if isinstance(case, Problem):
         return case
     result, note = None, ""
@@ -112,7 +115,7 @@ def run_case(job: Job, key: CaseKey) -> list[Score] | Problem:
 
 def fail_case(job: Job, key: CaseKey, note: str) -> list[Score] | Problem:
     """Scores of a case on which the method's process did not survive."""
-    case = _drawn(key, job.protocol)
+    case = _drawn(key, job)
     if isinstance(case, Problem):
         return case
     return score_result(case, method_label(job.method), None, math.nan, math.nan, note)
@@ -132,9 +135,9 @@ def peak_memory() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
-def _drawn(key: CaseKey, protocol: Protocol) -> Case | Problem:
+def _drawn(key: CaseKey, job: Job) -> Case | Problem:
     try:
-        return draw_case(key, protocol)
+        return stored_case(key, job.protocol, job.store)
     except InputError as error:
         return Problem(key.name, str(error))
     except Exception as error:  # whatever a decoder makes of a damaged file
