@@ -1,1 +1,1 @@
-"""Evaluation in the paper's protocol: cases, metrics, baselines, tables and a runner."""
+"""Evaluation of registration methods: inputs, protocols, methods, figures, reports."""
