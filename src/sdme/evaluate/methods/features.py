@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int64, Shaped, UInt8
+from jaxtyping import Float32, Int32, Int64, Shaped, UInt8
 
 from sdme.errors import InputError
 from sdme.evaluate.method import Image, Matrix, Method, MethodResult, Points
@@ -124,10 +124,22 @@ def _mutual_with_ratio(
     if len(fixed) == 0 or len(moving) < 2:
         return np.zeros((0, 2), np.int64)
     if fixed.dtype == np.uint8:
-        squares = cv2.batchDistance(fixed, moving, cv2.CV_32S, normType=cv2.NORM_HAMMING)[0]
+        (best, second), nearest = _nearest_bits(fixed, moving, 2)
+        back = _nearest_bits(moving, fixed, 1)[1]
     else:
         squares = (fixed**2).sum(1)[:, None] + (moving**2).sum(1) - 2 * fixed @ moving.T
-    nearest, back, rows = squares.argmin(1), squares.argmin(0), np.arange(len(fixed))
-    best, second = np.partition(squares, 1, axis=1)[:, :2].T
+        nearest, back = squares.argmin(1), squares.argmin(0)
+        best, second = np.partition(squares, 1, axis=1)[:, :2].T
+    rows = np.arange(len(fixed))
     passed = (back[nearest] == rows) & (best < ratio * second)
     return np.stack([rows, nearest], axis=1)[passed]
+
+
+def _nearest_bits(
+    bits: UInt8[np.ndarray, "n c"], others: UInt8[np.ndarray, "m c"], count: int
+) -> tuple[Int32[np.ndarray, "count n"], Int32[np.ndarray, " n"]]:
+    """Hamming distances to the nearest of the others, nearest first, and which one that is."""
+    distances, rows = cv2.batchDistance(
+        bits, others, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=count
+    )
+    return distances.T, rows[:, 0]
