@@ -1,5 +1,8 @@
 """Packs of pairs and photos, and what is said about broken ones."""
 
+import io
+import tarfile
+
 import cv2
 import numpy as np
 import pytest
@@ -182,3 +185,28 @@ def test_files_that_are_no_tar_cannot_be_listed(tmp_path, content):
 def test_an_empty_pack_cannot_be_listed(tmp_path, write_pack):
     with pytest.raises(InputError, match="is empty"):
         pack_pairs(write_pack(tmp_path / "pack.tar", {}))
+
+
+@pytest.mark.parametrize("damage", ["header", "cut in a header", "cut at a header"])
+def test_a_pack_that_ends_in_the_middle_is_an_error_and_not_a_shorter_pack(tmp_path, damage):
+    path = tmp_path / "p.tar"
+    with tarfile.open(path, "w") as archive:
+        for i in range(6):
+            data = cv2.imencode(".png", np.full((40, 40), i, np.uint8))[1].tobytes()
+            info = tarfile.TarInfo(f"{i}.png")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    with tarfile.open(path) as archive:
+        place = archive.getmembers()[3].offset
+    content = path.read_bytes()
+    path.write_bytes(
+        {
+            "header": content[:place] + b"x" * 512 + content[place + 512 :],
+            "cut in a header": content[: place + 100],
+            "cut at a header": content[:place],
+        }[damage]
+    )
+    with pytest.raises(InputError, match=r"damaged or cut short after member 2\.png"):
+        pack_pairs(path)
+    with pytest.raises(InputError, match=r"damaged or cut short after member 2\.png"):
+        list(read_pack(path))

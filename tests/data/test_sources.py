@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sdme.data.pairs import ImageFile, ImagePair, Landmarks, PairList
-from sdme.data.sources import read_all, read_pairs, without_broken_images
+from sdme.data.sources import read_all, read_pairs
 from sdme.errors import InputError
 
 
@@ -103,20 +103,6 @@ def test_an_input_without_a_usable_pair_tells_its_first_problem(inputs):
     (inputs / "folder" / "y.b.png").unlink()
     with pytest.raises(InputError, match=r"1 problem\(s\), the first: .*y.* no moving image"):
         read_pairs(inputs / "folder")
-
-
-def test_damaged_pixels_are_found_by_decoding(inputs, write_pack):
-    whole = inputs / "folder" / "y.a.png"
-    for side in "ab":
-        (inputs / "folder" / f"torn.{side}.png").write_bytes(whole.read_bytes()[:300])
-    data = (inputs / "folder" / "y.a.png").read_bytes()
-    pack = write_pack(inputs / "torn.tar", {"p.png": data[:300], "q.png": data})
-    found = read_all([inputs / "folder", pack])
-    assert len(found.pairs) == 4 and not found.problems
-    checked = without_broken_images(found)
-    assert [(pair.dataset, pair.id) for pair in checked.pairs] == [("folder", "y"), ("torn", "q")]
-    assert [problem.where for problem in checked.problems] == ["folder/torn", "torn/p"]
-    assert all("cannot be decoded" in problem.why for problem in checked.problems)
 
 
 def test_a_list_says_how_its_pairs_belong_together(tmp_path):

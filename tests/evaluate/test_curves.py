@@ -29,7 +29,8 @@ def score(method, index, error, before=20.0, **changes):
 
 
 def matching(**accuracy):
-    return MatchingScore(9, 9, {int(k[1:]): v for k, v in accuracy.items()}, 1.0, 1.0, 1.0)
+    shares = dict.fromkeys(range(1, 11), 0.0) | {int(k[1:]): v for k, v in accuracy.items()}
+    return MatchingScore(9, 9, shares, 1.0, 1.0, 1.0)
 
 
 def test_share_below_counts_failures_and_is_strict():
@@ -114,13 +115,15 @@ def test_matching_accuracy_counts_cases_without_matches_as_nothing_right():
     rows = [
         score("m", 0, 1.0, matching=matching(k1=0.5, k3=1.0)),
         score("m", 1, 1.0, matching=matching(k1=0.7, k3=0.8)),
-        score("m", 2, INF, matching=matching(k1=math.nan, k3=math.nan)),
+        score("m", 2, INF, matching=matching()),
         score("m", 3, INF, note="crashed"),
         score("dense", 0, 1.0),
     ]
     accuracy = matching_accuracy(rows)
     assert set(accuracy) == {"m"}
-    assert accuracy["m"] == pytest.approx({1: 1.2 / 4, 3: 1.8 / 4})
+    assert accuracy["m"] == pytest.approx(
+        dict.fromkeys(range(1, 11), 0.0) | {1: 1.2 / 4, 3: 1.8 / 4}
+    )
 
 
 def test_matching_accuracy_is_not_known_for_landmarks():
@@ -129,5 +132,5 @@ def test_matching_accuracy_is_not_known_for_landmarks():
         score("m", 0, 1.0, matching=matching(k1=0.5)),
         score("m", 1, 1.0, measure="landmarks", matching=unknown),
     ]
-    assert matching_accuracy(rows) == {"m": {1: 0.5}}
+    assert matching_accuracy(rows)["m"][1] == 0.5
     assert matching_accuracy(rows[1:]) == {}

@@ -72,6 +72,6 @@ def test_all_figures_as_plain_data(scores):
         ["1", "3", "5", "10", "20"], 0.5
     )
     assert everything["median"] is None and everything["capped_mean"] == 10.25
-    assert data["matching"][0]["accuracy"]["3"] == {"value": None, "cases": 0}
+    assert data["matching"][0]["accuracy"]["3"] == {"value": 0.0, "cases": 1}
     assert data["crashes"][0]["message"] == "ValueError: no"
     assert data["costs"][0]["milliseconds"] == pytest.approx(10)

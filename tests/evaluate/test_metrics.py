@@ -137,7 +137,6 @@ def test_a_case_is_judged_by_corners_or_else_by_landmarks():
     marks = Landmarks(np.array([[0.0, 0]]), np.array([[0.0, 12]]))
     assert case_error(case(shift(6, 8), marks), np.eye(3)) == pytest.approx(10)
     assert case_error(case(None, marks), np.eye(3)) == pytest.approx(12)
-    assert case(None, marks, initial=shift(5, 0)).motion == pytest.approx(13)
     with pytest.raises(ValueError, match="neither"):
         case_error(case(), np.eye(3))
 

@@ -5,11 +5,10 @@ import pytest
 from sdme.data.pairs import ImageFile, ImagePair, Landmarks
 from sdme.errors import InputError
 from sdme.evaluate.case import CaseKey
-from sdme.evaluate.metrics import corner_error
+from sdme.evaluate.metrics import case_error, corner_error
 from sdme.evaluate.protocol import (
     PROTOCOLS,
     PaperProtocol,
-    RealProtocol,
     ViewProtocol,
     case_keys,
     draw_case,
@@ -191,19 +190,33 @@ def test_views_stay_inside_the_whole_moving_image_and_within_their_limits(pairs,
 
 def test_pairs_with_a_transform_of_their_own_are_taken_as_they_are(tmp_path):
     H = np.array([[1, 0, 20], [0, 1, 10], [0, 0, 1.0]])
-    moving = textured(96, 128)
-    fixed = moving[10:80, 20:100]
-    files = stored(tmp_path / "f.png", fixed), stored(tmp_path / "m.png", moving)
-    pair = ImagePair("mine", "one", *files, H)
-    for protocol in (PAPER, PROTOCOLS["real"]):
-        (case,) = drawn([pair], protocol, 5)
+    moving = textured(192, 192)
+    for side, protocol in ((80, PROTOCOLS["real"]), (128, PROTOCOLS["real"]), (128, PAPER)):
+        fixed = moving[10 : 10 + side, 20 : 20 + side]
+        files = stored(tmp_path / "f.png", fixed), stored(tmp_path / "m.png", moving)
+        (case,) = drawn([ImagePair("mine", "one", *files, H)], protocol, 5)
         assert np.array_equal(case.fixed, fixed)
         assert np.array_equal(case.moving, moving)
         assert np.array_equal(case.H_true, H)
-    np.testing.assert_allclose(drawn([pair], PAPER)[0].initial, [[1, 0, 24], [0, 1, 13], [0, 0, 1]])
-    stretched = drawn([pair], RealProtocol())[0].initial
-    # pixel borders fall on pixel borders: x = -0.5 on -0.5 and 79.5 on 127.5
-    np.testing.assert_allclose(stretched @ [79.5, 69.5, 1], [127.5, 95.5, 1])
+        if protocol is PAPER:
+            np.testing.assert_allclose(case.initial, [[1, 0, 32], [0, 1, 32], [0, 0, 1]])
+        else:  # pixel borders fall on pixel borders: x = -0.5 on -0.5, the right one on 191.5
+            edge = side - 0.5
+            np.testing.assert_allclose(case.initial @ [edge, edge, 1], [191.5, 191.5, 1])
+
+
+def test_the_paper_protocol_refuses_pairs_of_other_sizes(tmp_path):
+    files = [stored(tmp_path / f"{n}.png", textured(96, 96)) for n in "fm"]
+    with pytest.raises(InputError, match="choose protocol real"):
+        drawn([ImagePair("mine", "one", *files, np.eye(3))], PAPER)
+
+
+def test_pairs_with_a_truth_give_one_case_each_beside_others_that_go_round(pairs):
+    given = ImagePair("pack", "given", pairs[0].fixed, pairs[0].moving, np.eye(3))
+    keys = case_keys([*pairs[:2], given], PAPER, 9)
+    assert [key.pair.id for key in keys].count("given") == 1
+    assert len({key.name for key in keys}) == 9
+    assert len({key.index for key in keys}) == 9
 
 
 def test_landmarks_are_the_truth_of_real_pairs(tmp_path):
@@ -212,7 +225,7 @@ def test_landmarks_are_the_truth_of_real_pairs(tmp_path):
     (case,) = drawn([ImagePair("mine", "one", *files, points)], PROTOCOLS["real"])
     assert case.H_true is None
     assert case.landmarks is points
-    assert case.motion == pytest.approx(8**0.5)
+    assert case_error(case, case.initial) == pytest.approx(8**0.5)
 
 
 def test_protocols_refuse_what_they_cannot_draw_from(pairs, tmp_path):

@@ -87,10 +87,11 @@ def test_macro_has_a_section_of_its_own(report):
 
 def test_matching_runtime_and_memory(report):
     found = section(report, "## Matching")
-    quality = ["120 (1)", "40 (1)", "0.250 (1)", "0.500 (1)", "0.750 (1)"]
+    # One case in four was matched; the others count as without matches.
+    quality = ["30 (4)", "10 (4)", "0.250 (1)", "0.125 (4)", "0.750 (1)"]
     assert ["all", "sift", *quality] == cells(found.partition("MMA@1 ")[0], "sift")
-    accuracy = [f"{k / 10:.3f}" for k in range(1, 11)]
-    assert ["all", "sift", "1", *accuracy] == cells(found.partition("MMA@1 ")[2], "sift")
+    accuracy = [f"{k / 40:.3f}" for k in range(1, 11)]
+    assert ["all", "sift", "4", *accuracy] == cells(found.partition("MMA@1 ")[2], "sift")
     assert cells(section(report, "## Runtime and memory"), "sift")[1:] == ["10.0 (4)", "100"]
 
 

@@ -16,11 +16,6 @@ class PackInfo:
     misalignment: float = 0
 
     @property
-    def is_cross_modal(self) -> bool:
-        """Whether fixed and moving show two modalities (or dates, or lights)."""
-        return self.group != PHOTO
-
-    @property
     def is_misaligned(self) -> bool:
         """Whether figures below 3 px have to be read with care."""
         return self.misalignment >= _MISALIGNED_FROM

@@ -111,7 +111,7 @@ def _sizes(path: Path) -> dict[str, Size | InputError]:
     sizes: dict[str, Size | InputError] = {}
     try:
         with tarfile.open(path, "r:") as archive:
-            files = [member for member in archive.getmembers() if member.isfile()]
+            files = _files(archive)
             for member in files:
                 name = PurePosixPath(member.name).name
                 if name.startswith(".") or not has_image_suffix(name):
@@ -129,12 +129,31 @@ def _sizes(path: Path) -> dict[str, Size | InputError]:
     return sizes
 
 
+def _files(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """The files of an archive that ends as it should: ``tarfile`` stops at damage without a word.
+
+    Raises:
+        tarfile.ReadError: what follows the last readable member is no end of an archive.
+    """
+    members = archive.getmembers()
+    stream = archive.fileobj
+    assert stream is not None  # it was opened from a path
+    stream.seek(members[-1].offset_data + _padded(members[-1].size) if members else 0)
+    rest = stream.read(tarfile.BLOCKSIZE)
+    if members and rest.count(0) != tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it is damaged or cut short after member {members[-1].name}")
+    return [member for member in members if member.isfile() or member.islnk()]
+
+
+def _padded(size: int) -> int:
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
 def _content(path: str | Path) -> dict[str, bytes]:
     """The files of a pack by their names."""
     try:
         with tarfile.open(path, "r:") as archive:
-            members = (m for m in archive.getmembers() if m.isfile())
-            content = {m.name: _bytes(archive, m) for m in members}
+            content = {m.name: _bytes(archive, m) for m in _files(archive)}
     except (tarfile.TarError, OSError) as error:
         raise InputError(f"cannot read pack {path}: {error}; give a plain tar file") from None
     if not content:

@@ -5,17 +5,18 @@ decoded before an image is asked for.
 """
 
 import functools
+import io
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
 from sdme.errors import InputError
+from sdme.io.decode import decode_stream
 from sdme.io.image import read_layer, to_network_input
 
 Matrix = Float64[np.ndarray, "3 3"]
@@ -39,13 +40,11 @@ class ImageFile:
             InputError: the file is missing or cannot be decoded.
         """
         if self.member is None:
-            pixels = to_network_input(read_layer(self.path, "image"))
-            return np.round(pixels * 255).astype(np.uint8)
-        data = _member(self.path, self.member)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if image is None:
-            raise InputError(f"{self} cannot be decoded; give an image that OpenCV reads")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            image = read_layer(self.path, "image")
+        else:
+            content = io.BytesIO(_member(self.path, self.member))
+            image = read_layer(decode_stream(content, f"image {self}"), "image")
+        return np.round(to_network_input(image) * 255).astype(np.uint8)
 
 
 def _member(path: Path, name: str) -> bytes:
@@ -63,7 +62,7 @@ def _member(path: Path, name: str) -> bytes:
 def _places(path: Path, _changed: int) -> dict[str, tuple[int, int]]:
     """Where the members of a tar file lie in it: finding one takes longer than decoding it."""
     with tarfile.open(path, "r:") as archive:
-        return {m.name: (m.offset_data, m.size if m.isfile() else 0) for m in archive}
+        return {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
 
 
 @dataclass(frozen=True)

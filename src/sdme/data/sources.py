@@ -1,13 +1,12 @@
 """Pairs from whatever a path names: the one door to all readers."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sdme.data.folder_pairs import LAYOUTS, LayoutError, read_folder
 from sdme.data.manifest import SUFFIXES, read_manifest
 from sdme.data.packs import list_packs, pack_pairs
-from sdme.data.pairs import ImageFile, ImagePair, PairList, Problem
+from sdme.data.pairs import ImagePair, PairList, Problem
 from sdme.data.paper_sets import holds_paper_set, read_paper_set
 from sdme.errors import InputError
 
@@ -63,27 +62,6 @@ def read_all(paths: Iterable[str | Path], part: str = "val") -> PairList:
     if not pairs:
         raise InputError(f"no input was given; give {_ACCEPTED}")
     return PairList(pairs, problems)
-
-
-def without_broken_images(pairs: PairList) -> PairList:
-    """Decode every image once, and turn pairs with one that cannot be decoded into problems.
-
-    The readers look at headers alone, so damaged pixels would be found only in the middle of a run.
-    """
-    with ThreadPoolExecutor() as pool:
-        faults = list(pool.map(_fault, pairs.pairs))
-    good = [pair for pair, fault in zip(pairs.pairs, faults, strict=True) if fault is None]
-    return PairList(good, [*pairs.problems, *(fault for fault in faults if fault)])
-
-
-def _fault(pair: ImagePair) -> Problem | None:
-    files: set[ImageFile] = {pair.fixed, pair.moving}
-    for file in sorted(files, key=str):
-        try:
-            file.read()
-        except InputError as error:
-            return Problem(f"{pair.dataset}/{pair.id}", str(error))
-    return None
 
 
 def _read(path: Path, part: str) -> PairList:

@@ -96,13 +96,7 @@ def compare_runs(
         InputError: the runs have other settings or other cases under the same names, no case in
             common, or no such method.
     """
-    for key in sorted({*ours.settings, *theirs.settings}):
-        first, second = ours.settings.get(key), theirs.settings.get(key)
-        if first != second:
-            raise InputError(
-                f"the runs cannot be compared: {key} is {first} in {ours.name} and {second} in "
-                f"{theirs.name}; evaluate both with the same settings"
-            )
+    compare_settings(ours, theirs)
     our_scores, their_scores = complete_stages(ours.scores), complete_stages(theirs.scores)
     chosen = list(methods) if methods is not None else _default_methods(ours, theirs)
     return [
@@ -112,6 +106,21 @@ def compare_runs(
         )
         for first, second in chosen
     ]
+
+
+def compare_settings(ours: ScoredRun, theirs: ScoredRun) -> None:
+    """Check that two runs draw the same cases from the same data.
+
+    Raises:
+        InputError: they have other settings.
+    """
+    for key in sorted({*ours.settings, *theirs.settings}):
+        first, second = ours.settings.get(key), theirs.settings.get(key)
+        if first != second:
+            raise InputError(
+                f"the runs cannot be compared: {key} is {first} in {ours.name} and {second} in "
+                f"{theirs.name}; evaluate both with the same settings"
+            )
 
 
 def to_markdown(comparisons: Sequence[Comparison]) -> str:
@@ -144,8 +153,8 @@ def _default_methods(ours: ScoredRun, theirs: ScoredRun) -> list[tuple[str, str]
     common = [name for name in first if name in second]
     if common:
         return [(name, name) for name in common]
-    if len(first) == len(second) == 1:
-        return [(first[0], second[0])]
+    if len(first) == 1:
+        return [(first[0], name) for name in second]
     raise InputError(
         f"no method is in both runs: {ours.name} has {', '.join(first) or 'none'} and "
         f"{theirs.name} has {', '.join(second) or 'none'}; say which two to compare"

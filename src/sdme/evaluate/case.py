@@ -49,10 +49,3 @@ class Case:
     def fixed_size(self) -> tuple[int, int]:
         """Width and height of the fixed picture."""
         return self.fixed.shape[1], self.fixed.shape[0]
-
-    @property
-    def motion(self) -> float:
-        """How far the case is from registered: its error before anything is done, in moving px."""
-        from sdme.evaluate.metrics import case_error
-
-        return case_error(self, self.initial)

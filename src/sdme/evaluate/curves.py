@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from sdme.data.known_packs import PHOTO
-from sdme.evaluate.figures import complete_stages, stages_of
+from sdme.evaluate.figures import complete_stages, matchings, stages_of
+from sdme.evaluate.metrics import MATCHING_THRESHOLDS
 from sdme.evaluate.score import Score
+from sdme.evaluate.summary import summarise_matching
 
 CLOSE = 3.0
 THRESHOLDS = np.geomspace(0.1, 32, 121)
@@ -141,19 +143,11 @@ def median_milliseconds(track: Track) -> float:
 def matching_accuracy(scores: Sequence[Score]) -> dict[str, dict[int, float]]:
     """Mean matching accuracy by method and threshold in px, for methods that match points.
 
-    A case without a single match, or on which the method failed before it matched, counts as 0, as
-    in published evaluations. Cases whose truth is landmarks tell nothing of matches and are left
-    out.
+    A case without a single match, or on which the method failed before it matched, counts as 0.
+    Cases whose truth is landmarks tell nothing of matches and are left out.
     """
-    out = {}
-    known = [score for score in scores if score.measure == "corners"]
-    for method, rows in by_method(known).items():
-        matchings = {row.case: row.matching for row in rows if row.matching is not None}
-        pixels = sorted({k for matching in matchings.values() for k in matching.accuracy})
-        cases = len({row.case for row in rows})
-        if matchings and pixels:
-            out[method] = {
-                k: sum(np.nan_to_num(m.accuracy.get(k, 0.0)) for m in matchings.values()) / cases
-                for k in pixels
-            }
-    return out
+    known = matchings([score for score in scores if score.measure == "corners"])
+    return {
+        method: {k: found.accuracy[k].value for k in MATCHING_THRESHOLDS}
+        for method, found in ((name, summarise_matching(each)) for name, each in known.items())
+    }

@@ -17,11 +17,14 @@ from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.protocol import Protocol, draw_case
 
 _FOLDER = ".cases"
+_LEFT_FREE = 4 * 2**30  # bytes
 
 
 @contextlib.contextmanager
 def case_store(folder: Path) -> Iterator[Path | None]:
-    """A folder for drawn cases within that of a run, gone afterwards; ``None`` if it has no room.
+    """A folder for drawn cases within that of a run, gone afterwards; ``None`` if there is none.
+
+    Nothing is put there where less than 4 GiB of the disk are free.
 
     What a killed run left behind is removed.
     """
@@ -51,7 +54,8 @@ def stored_case(key: CaseKey, protocol: Protocol, store: Path | None) -> Case:
         return _loaded(path, key)
     case = draw_case(key, protocol)
     with contextlib.suppress(OSError):
-        _save(path, case)
+        if shutil.disk_usage(store).free > _LEFT_FREE:
+            _save(path, case)
     return case
 
 

@@ -1,6 +1,5 @@
 """An evaluation from end to end: inputs, cases, methods, tables, plots and the page."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from sdme.data.pairs import PairList
 from sdme.data.paper_sets import holds_paper_set
 from sdme.data.sources import read_all
 from sdme.errors import InputError
-from sdme.evaluate.against import Comparison, ScoredRun, compare_runs
+from sdme.evaluate.against import Comparison, ScoredRun, compare_runs, compare_settings
 from sdme.evaluate.against import to_markdown as comparison_to_markdown
 from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.export import to_data, write_csv, write_parquet
@@ -22,7 +21,7 @@ from sdme.evaluate.page import render_page
 from sdme.evaluate.page_tables import tables_of_report
 from sdme.evaluate.plots import write_plots
 from sdme.evaluate.protocol import PROTOCOLS, Protocol, case_keys, draw_case
-from sdme.evaluate.record import current_circumstances
+from sdme.evaluate.record import current_circumstances, usable_cores
 from sdme.evaluate.runner import Progress, run_methods
 from sdme.evaluate.score import Score
 from sdme.evaluate.store import RunFolder
@@ -103,7 +102,7 @@ def evaluate(
     pairs = read_all(data, options.part)
     protocol = chosen_protocol(pairs, data, options)
     keys = case_keys(pairs.pairs, protocol, options.cases)
-    other = None if against is None else RunFolder.read(against)
+    other = None if against is None else _comparable(against, protocol)
     if pairs.problems:
         first = pairs.problems[0]
         tell(f"{len(pairs.problems)} members left out, the first: {first.where}: {first.why}")
@@ -162,19 +161,35 @@ def chosen_protocol(
     """
     name = options.protocol
     if name is None:
-        is_packed = all(pair.fixed.member is not None for pair in pairs.pairs)
-        is_published = all(holds_paper_set(Path(path)) for path in data)
+        packed = {pair.fixed.path.resolve() for pair in pairs.pairs if pair.fixed.member}
+        others = [path for path in map(Path, data) if not _holds_packs(path, packed)]
         suited = "real" if pairs.truth_kinds - {"aligned"} else "native"
-        name = "paper" if is_packed or is_published else suited
+        name = "paper" if all(holds_paper_set(path) for path in others) else suited
     if name not in PROTOCOLS:
         raise InputError(f"there is no protocol {name!r}; choose from {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name].model_copy(update={"seed": options.seed})
 
 
+def _holds_packs(path: Path, packed: set[Path]) -> bool:
+    """Whether an input is a pack or a folder of packs, given all packs that were read."""
+    path = path.resolve()
+    return any(path in (pack, pack.parent) for pack in packed)
+
+
 def _workers(options: EvaluationOptions) -> int:
     if options.workers is not None:
         return options.workers
-    return max(1, (os.cpu_count() or 1) // options.threads) if options.device == "cpu" else 1
+    return max(1, usable_cores() // options.threads) if options.device == "cpu" else 1
+
+
+def _comparable(path: str | Path, protocol: Protocol) -> RunFolder:
+    """The run to compare with, known to be of the same protocol before anything is computed."""
+    other = RunFolder.read(path)
+    compare_settings(
+        ScoredRun("this run", (), protocol.model_dump(mode="json")),
+        ScoredRun(str(path), (), other.record.protocol),
+    )
+    return other
 
 
 def _compared(run: RunFolder, other: RunFolder) -> list[Comparison]:

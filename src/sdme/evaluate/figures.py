@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from sdme.data.known_packs import PACKS, PHOTO
-from sdme.evaluate.score import Score
+from sdme.evaluate.metrics import MATCHING_THRESHOLDS
+from sdme.evaluate.score import MatchingScore, Score
 from sdme.evaluate.summary import (
     POPULATIONS,
     MatchingSummary,
@@ -21,6 +22,7 @@ from sdme.evaluate.summary import (
     summarise_matching,
 )
 
+_NO_MATCHES = MatchingScore(0, 0, dict.fromkeys(MATCHING_THRESHOLDS, 0.0), 0.0, math.nan, math.nan)
 EVERYTHING, CROSS_MODAL = "all", "all cross-modal"
 Kind = Literal["total", "group", "dataset"]
 
@@ -97,13 +99,15 @@ def figures_of(scores: Iterable[Score]) -> Figures:
     scores = complete_stages(scores)
     scopes = scopes_of(scores)
     stages = stages_of(scores)
-    matched: dict[Scope, dict[str, MatchingSummary]] = {}
-    for scope in scopes:
-        by_method: dict[str, list] = {}
-        for score in scores:
-            if score.matching is not None and score.dataset in scope.datasets:
-                by_method.setdefault(score.method, []).append(score.matching)
-        matched[scope] = {name: summarise_matching(each) for name, each in by_method.items()}
+    matched = {
+        scope: {
+            method: summarise_matching(each)
+            for method, each in matchings(
+                [s for s in scores if s.dataset in scope.datasets]
+            ).items()
+        }
+        for scope in scopes
+    }
     cases = {frozenset(score.case for score in rows) for rows in stages.values()}
     measures = {score.case: score.measure for score in scores}
     return Figures(
@@ -114,6 +118,22 @@ def figures_of(scores: Iterable[Score]) -> Figures:
         measures=dict(Counter(measures.values())),
         has_equal_cases=len(cases) < 2,
     )
+
+
+def matchings(scores: Iterable[Score]) -> dict[str, list[MatchingScore]]:
+    """Matching scores by method, for methods that match points on any case.
+
+    A case on which such a method failed before it matched counts as one without matches.
+    """
+    by_method: dict[str, dict[str, MatchingScore | None]] = {}
+    for score in scores:
+        cases = by_method.setdefault(score.method, {})
+        cases[score.case] = cases.get(score.case) or score.matching
+    return {
+        method: [found or _NO_MATCHES for found in cases.values()]
+        for method, cases in by_method.items()
+        if any(cases.values())
+    }
 
 
 def complete_stages(scores: Iterable[Score]) -> list[Score]:

@@ -160,15 +160,16 @@ def _keys(
 ) -> list[CaseKey]:
     ordered = sorted(pairs, key=lambda pair: _digest(protocol.seed, dataset, pair.id))
     wanted = len(ordered) if count is None else count
-    if all(pair.truth is not None for pair in ordered):
-        wanted = min(wanted, len(ordered))
-    keys = []
-    for index in range(wanted):
-        lap, place = divmod(index, len(ordered))
-        pair = ordered[place]
-        side = "a" if pair.truth is not None else "ab"[(lap + place) % 2]
-        keys.append(CaseKey(pair, index, side))
-    return keys
+    keys: list[CaseKey] = []
+    for lap in range(wanted):
+        for place, pair in enumerate(ordered):
+            if pair.truth is None:
+                keys.append(CaseKey(pair, lap * len(ordered) + place, "ab"[(lap + place) % 2]))
+            elif lap == 0:
+                keys.append(CaseKey(pair, place))
+        if len(keys) >= wanted or all(pair.truth is not None for pair in ordered):
+            break
+    return keys[:wanted]
 
 
 def _check(pair: ImagePair, protocol: Protocol) -> None:
@@ -188,6 +189,13 @@ def _check(pair: ImagePair, protocol: Protocol) -> None:
 
 def _given_case(key: CaseKey, fixed: Image, moving: Image, protocol: Protocol) -> Case:
     truth = key.pair.truth
+    if isinstance(protocol, PaperProtocol):
+        sides = (protocol.fixed_size,) * 2, (protocol.moving_size,) * 2
+        if (fixed.shape[:2], moving.shape[:2]) != sides:
+            raise InputError(
+                f"{key.pair.fixed} and {key.pair.moving} come with a transform, but are not of "
+                f"{protocol.fixed_size} and {protocol.moving_size} px; choose protocol real"
+            )
     is_stretched = isinstance(protocol, RealProtocol)
     initial = _initial(fixed, moving, is_stretched=is_stretched)
     if isinstance(truth, Landmarks):

@@ -105,17 +105,23 @@ def current_circumstances(
 
         if torch.device(device).type == "cuda":
             names["device_name"] = torch.cuda.get_device_name(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(command[0]).name, *command[1:]]),
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": cores,
+        "cores": usable_cores(),
         **names,
         "versions": {"python": platform.python_version(), **_versions()},
         **more,
     }
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def digest_of_method(method: str) -> str:

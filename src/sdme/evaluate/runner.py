@@ -6,6 +6,7 @@ is in the run's folder already is not computed again.
 """
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -114,10 +115,14 @@ def _check_labels(methods: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class _Task:
-    """A case to run, or to note as failed where ``note`` says that its process did not survive."""
+    """A case to run, or to note as failed where ``note`` says that its process did not survive.
+
+    ``seconds`` is the time limit where that is what ended it: the method took at least so long.
+    """
 
     key: CaseKey
     note: str = ""
+    seconds: float = math.nan
 
 
 def _warm(jobs: Sequence[Job], timeout: float) -> set[str]:
@@ -191,12 +196,15 @@ def _outcomes(
             elif task.note:
                 yield task.key, Problem(task.key.name, f"cannot be drawn: {answer}")
             else:
-                waiting.appendleft(_Task(task.key, answer))
+                seconds = timeout if isinstance(future.exception(), TimeoutError) else math.nan
+                waiting.appendleft(_Task(task.key, answer, seconds))
 
 
 def _schedule(pool: ProcessPool, job: Job, task: _Task, timeout: float) -> Future[Any]:
     if task.note:
-        return pool.schedule(worker.fail_case, (job, task.key, task.note), timeout=timeout)
+        return pool.schedule(
+            worker.fail_case, (job, task.key, task.note, task.seconds), timeout=timeout
+        )
     return pool.schedule(worker.run_case, (job, task.key), timeout=timeout)
 
 

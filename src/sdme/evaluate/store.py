@@ -86,9 +86,14 @@ class RunFolder:
         folder._file = file
         try:
             folder._lock()
+            if os.fstat(file).st_size and not (path / RECORD_FILE).exists():
+                raise InputError(
+                    f"{path} holds a file {SCORES_FILE} without its {RECORD_FILE}; give another "
+                    "folder"
+                )
             folder._size = folder._load()
-            os.ftruncate(file, folder._size)
             folder._take_over()
+            os.ftruncate(file, folder._size)
             folder._write_record()
         except BaseException:
             folder.close()
@@ -232,11 +237,6 @@ class RunFolder:
     def _take_over(self) -> None:
         """Check that a run that is here already is the same, and keep what it says."""
         if not (self.path / RECORD_FILE).exists():
-            if self._scores:
-                raise InputError(
-                    f"{self.path} holds scores of a run without its {RECORD_FILE}; give another "
-                    "folder"
-                )
             return
         old = _read_record(self.path)
         if differences := old.differences(self.record):

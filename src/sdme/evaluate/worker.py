@@ -54,6 +54,7 @@ def begin(threads: int) -> None:
     import cv2
 
     cv2.setNumThreads(threads)
+    os.dup2(2, 1)  # what a method prints is not the command's answer
     if os.name == "posix":
         _end_with_parent()
 
@@ -101,24 +102,24 @@ def run_case(job: Job, key: CaseKey) -> list[Score] | Problem:
     case = _drawn(key, job)
     if isinstance(case, Problem):
         return case
-    result, note = None, ""
-    began = time.perf_counter()
+    _forget_peak_memory()
+    label = method_label(job.method)
+    began, seconds = time.perf_counter(), math.nan
     try:
         result = _Worker.method(case.fixed, case.moving, case.initial)
         seconds = time.perf_counter() - began
         _check_result(result)
+        return score_result(case, label, result, seconds, peak_memory())
     except BaseException as error:  # SystemExit too: a method cannot end the evaluation
-        seconds = time.perf_counter() - began
-        result, note = None, _said(error)
-    return score_result(case, method_label(job.method), result, seconds, peak_memory(), note)
+        return score_result(case, label, None, math.nan, peak_memory(), _said(error))
 
 
-def fail_case(job: Job, key: CaseKey, note: str) -> list[Score] | Problem:
-    """Scores of a case on which the method's process did not survive."""
+def fail_case(job: Job, key: CaseKey, note: str, seconds: float) -> list[Score] | Problem:
+    """Scores of a case on which the method's process did not survive ``seconds``."""
     case = _drawn(key, job)
     if isinstance(case, Problem):
         return case
-    return score_result(case, method_label(job.method), None, math.nan, math.nan, note)
+    return score_result(case, method_label(job.method), None, seconds, math.nan, note)
 
 
 def peak_memory() -> float:
@@ -133,6 +134,12 @@ def peak_memory() -> float:
         return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def _forget_peak_memory() -> None:
+    """Let the peak begin at what is held now, so that drawing the case is not the method's."""
+    with contextlib.suppress(OSError):  # only Linux can
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _drawn(key: CaseKey, job: Job) -> Case | Problem:
@@ -153,7 +160,8 @@ def _check_result(result: object) -> None:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return text.encode(errors="replace").decode()
 
 
 def _end_with_parent() -> None:

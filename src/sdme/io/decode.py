@@ -30,8 +30,13 @@ _stderr_lock = threading.Lock()
 def decode(path: Path, label: str) -> np.ndarray:
     """Pixels of an image file, red first; ``label`` begins every error message."""
     with _opened(path, label) as file:
-        kind = _known_format(file, label)
-        return _decode_tiff(file, label) if kind == "tiff" else _decode_8(file, kind, label)
+        return decode_stream(file, label)
+
+
+def decode_stream(file: IO[bytes], label: str) -> np.ndarray:
+    """As :func:`decode`, of an open file that can be searched."""
+    kind = _known_format(file, label)
+    return _decode_tiff(file, label) if kind == "tiff" else _decode_8(file, kind, label)
 
 
 def file_size(path: Path, label: str) -> Size:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,7 @@ def _imported(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise InputError(f"method {path} is not a Python file; give one whose name ends in .py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
