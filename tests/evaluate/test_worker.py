@@ -52,7 +52,8 @@ def test_whatever_a_method_answers_is_a_score_that_can_be_stored(tmp_path, key, 
     with RunFolder.start(tmp_path / "run", PROTOCOLS["real"], [key]) as folder:
         folder.add_methods([str(method)])
         folder.add(str(method), key.name, [score])
-    assert RunFolder.read(tmp_path / "run").scores() == [score]
+    (stored,) = RunFolder.read(tmp_path / "run").scores()
+    assert (stored.error, stored.note) == (score.error, score.note)
 
 
 def test_a_case_that_ran_out_of_time_took_at_least_the_limit(key):
