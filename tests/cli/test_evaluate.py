@@ -109,3 +109,41 @@ def test_list_of_methods(capsys):
     assert {"identity", "sift", "akaze", "orb", "ecc-intensity", "ecc-gradient"} <= set(rows)
     assert rows["sift"]["available"] == "yes"
     assert rows["sift"]["kind"] == "classical"
+
+
+def test_the_users_own_files_are_not_replaced(pairs, tmp_path, capsys):
+    manifest = tmp_path / "pairs.csv"
+    manifest.write_text(
+        f"fixed,moving,matrix\n{pairs}/p0.a.png,{pairs}/p0.b.png,1 0 0 0 1 0 0 0 1\n"
+    )
+    before = manifest.read_text()
+    assert main(["compare", str(manifest), "--methods", "identity", "-o", str(tmp_path)]) == 2
+    assert "would be replaced" in capsys.readouterr().err
+    assert manifest.read_text() == before
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "report.html").write_text("mine")
+    assert main(["compare", str(manifest), "--methods", "identity", "-o", str(other)]) == 2
+    assert "not from a run" in capsys.readouterr().err
+    assert (other / "report.html").read_text() == "mine"
+
+
+def test_a_method_that_leaves_is_a_failed_case(pairs, tmp_path, capsys):
+    (tmp_path / "leaves.py").write_text(
+        "import sys\ndef register(fixed, moving):\n    sys.exit(0)\n"
+    )
+    arguments = ["compare", str(pairs), "--methods", str(tmp_path / "leaves.py"), "--json"]
+    assert main([*arguments, "-o", str(tmp_path / "run")]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["crashes"][0]["message"] == "SystemExit: 0"
+    assert content["crashes"][0]["count"] == 2
+
+
+def test_runs_without_a_common_method_are_refused_before_anything_runs(
+    run, pairs, tmp_path, capsys
+):
+    _, folder, _ = run
+    arguments = ["compare", str(pairs), "--methods", "identity,sift", "--against", str(folder)]
+    assert main([*arguments, "-o", str(tmp_path / "run")]) == 2
+    assert "none of identity, sift" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -24,12 +24,14 @@ from sdme.evaluate.protocol import PROTOCOLS, Protocol, case_keys, draw_case
 from sdme.evaluate.record import current_circumstances, usable_cores
 from sdme.evaluate.runner import Progress, run_methods
 from sdme.evaluate.score import Score
-from sdme.evaluate.store import RunFolder
+from sdme.evaluate.store import RECORD_FILE, RunFolder
 from sdme.evaluate.table import to_markdown
 from sdme.files import write_text
+from sdme.io.folder import check_apart
 
 TABLES, PAIRS, PARQUET = "table.md", "pairs.csv", "pairs.parquet"
 PAGE, PLOTS, COMPARISON = "report.html", "plots", "comparison.md"
+OUTPUTS = (TABLES, PAIRS, PARQUET, PAGE, PLOTS, COMPARISON)
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,11 @@ def evaluate(
     tell = tell or (lambda line: None)
     began = time.monotonic()
     folder = Path(folder)
+    _check_folder(folder, data)
     pairs = read_all(data, options.part)
     protocol = chosen_protocol(pairs, data, options)
     keys = case_keys(pairs.pairs, protocol, options.cases)
-    other = None if against is None else _comparable(against, protocol)
+    other = None if against is None else _comparable(against, protocol, methods)
     if pairs.problems:
         first = pairs.problems[0]
         tell(f"{len(pairs.problems)} members left out, the first: {first.where}: {first.why}")
@@ -151,6 +154,22 @@ def evaluate(
         )
 
 
+def _check_folder(folder: Path, data: Sequence[str | Path]) -> None:
+    """Refuse a folder in which the files of a run would replace somebody's own.
+
+    Raises:
+        InputError: an input lies in it under the name of an output, or it holds such a file that
+            is not from a run.
+    """
+    check_apart(folder, OUTPUTS, [path for path in map(Path, data) if path.exists()])
+    taken = [name for name in OUTPUTS if (folder / name).exists()]
+    if taken and not (folder / RECORD_FILE).exists():
+        raise InputError(
+            f"{folder} holds {taken[0]}, which is not from a run and would be replaced; give "
+            "another folder"
+        )
+
+
 def chosen_protocol(
     pairs: PairList, data: Sequence[str | Path], options: EvaluationOptions
 ) -> Protocol:
@@ -182,13 +201,18 @@ def _workers(options: EvaluationOptions) -> int:
     return max(1, usable_cores() // options.threads) if options.device == "cpu" else 1
 
 
-def _comparable(path: str | Path, protocol: Protocol) -> RunFolder:
-    """The run to compare with, known to be of the same protocol before anything is computed."""
+def _comparable(path: str | Path, protocol: Protocol, methods: Sequence[str]) -> RunFolder:
+    """The run to compare with, known to be comparable before anything is computed."""
     other = RunFolder.read(path)
     compare_settings(
         ScoredRun("this run", (), protocol.model_dump(mode="json")),
         ScoredRun(str(path), (), other.record.protocol),
     )
+    if len(methods) > 1 and not {*map(method_label, methods)} & {*map(method_label, other.methods)}:
+        raise InputError(
+            f"none of {', '.join(methods)} is in {path}, which has {', '.join(other.methods)}; "
+            "name one of them, or a single method, which is compared with all"
+        )
     return other
 
 

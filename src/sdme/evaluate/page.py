@@ -182,4 +182,4 @@ def _is_of(cell: str, method: str) -> bool:
 
 
 def _pixels(error: float) -> str:
-    return f"{error:.2f} px" if math.isfinite(error) else "no answer"
+    return f"{error:.2f} px" if math.isfinite(error) else "no usable answer"

@@ -85,7 +85,7 @@ def warm_up() -> None:
     """Call the method on noise; what it makes of it does not matter."""
     noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     if _Worker.method is not None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(BaseException):  # SystemExit would reach the evaluation
             _Worker.method(noise[0], noise[1], np.eye(3))
 
 

@@ -195,7 +195,10 @@ def build_method(name: str, device: str = "cpu") -> Method:
     if name not in METHODS:
         from sdme.evaluate.methods.ours import build_ours
 
-        return build_ours(name, device)
+        try:
+            return build_ours(name, device)
+        except InputError as error:
+            raise InputError(f"{error}; other methods: sdme compare --list") from None
     info = METHODS[name]
     module, _, function = info.builder.partition(":")
     try:
