@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Int32, Int64, Shaped, UInt8
+from jaxtyping import Float32, Int64
 
 from sdme.errors import InputError
 from sdme.evaluate.method import Image, Matrix, Method, MethodResult, Points
@@ -28,22 +28,21 @@ class _Features:
     """Keypoints in pixels of the original image and the vectors that they are matched by."""
 
     points: Points
-    vectors: Shaped[np.ndarray, "n c"]
+    vectors: Float32[np.ndarray, "n c"]
 
 
 @dataclass(frozen=True)
 class _Kind:
     """A detector, how its descriptors are compared, and how far small images are enlarged.
 
-    ``vectors`` turns OpenCV's descriptors into what is compared: vectors by their squared Euclidean
-    distance, which for strings of bits (uint8) is the Hamming distance;
+    ``vectors`` turns OpenCV's descriptors into vectors that are compared by their squared distance;
     ``ratio`` is the most that the best one may be of the second best. ``octave`` is the factor
     between octaves of a detector that takes their pixels' corners for their centres, else 1.
     """
 
     name: str
     detector: Any
-    vectors: Callable[[np.ndarray], Shaped[np.ndarray, "n c"]]
+    vectors: Callable[[np.ndarray], Float32[np.ndarray, "n c"]]
     ratio: float
     most_enlarged: float
     octave: float = 1.0
@@ -112,34 +111,19 @@ def _hellinger(descriptors: np.ndarray) -> Float32[np.ndarray, "n c"]:
     return np.sqrt(descriptors / total)
 
 
-def _bits(descriptors: np.ndarray) -> UInt8[np.ndarray, "n c"]:
-    """Strings of bits as they are: they are compared by the Hamming distance."""
-    return descriptors
+def _bits(descriptors: np.ndarray) -> Float32[np.ndarray, "n c"]:
+    """Bits as 0 and 1: their squared Euclidean distance is the Hamming distance."""
+    return np.unpackbits(descriptors, axis=1).astype(np.float32)
 
 
 def _mutual_with_ratio(
-    fixed: Shaped[np.ndarray, "n c"], moving: Shaped[np.ndarray, "m c"], ratio: float
+    fixed: Float32[np.ndarray, "n c"], moving: Float32[np.ndarray, "m c"], ratio: float
 ) -> Int64[np.ndarray, "k 2"]:
     """Rows that are each other's nearest and pass Lowe's ratio test from the fixed side."""
     if len(fixed) == 0 or len(moving) < 2:
         return np.zeros((0, 2), np.int64)
-    if fixed.dtype == np.uint8:
-        (best, second), nearest = _nearest_bits(fixed, moving, 2)
-        back = _nearest_bits(moving, fixed, 1)[1]
-    else:
-        squares = (fixed**2).sum(1)[:, None] + (moving**2).sum(1) - 2 * fixed @ moving.T
-        nearest, back = squares.argmin(1), squares.argmin(0)
-        best, second = np.partition(squares, 1, axis=1)[:, :2].T
-    rows = np.arange(len(fixed))
+    squares = (fixed**2).sum(1)[:, None] + (moving**2).sum(1) - 2 * fixed @ moving.T
+    nearest, back, rows = squares.argmin(1), squares.argmin(0), np.arange(len(fixed))
+    best, second = np.partition(squares, 1, axis=1)[:, :2].T
     passed = (back[nearest] == rows) & (best < ratio * second)
     return np.stack([rows, nearest], axis=1)[passed]
-
-
-def _nearest_bits(
-    bits: UInt8[np.ndarray, "n c"], others: UInt8[np.ndarray, "m c"], count: int
-) -> tuple[Int32[np.ndarray, "count n"], Int32[np.ndarray, " n"]]:
-    """Hamming distances to the nearest of the others, nearest first, and which one that is."""
-    distances, rows = cv2.batchDistance(
-        bits, others, cv2.CV_32S, normType=cv2.NORM_HAMMING, K=count
-    )
-    return distances.T, rows[:, 0]
