@@ -136,3 +136,21 @@ def test_markdown_lists_the_extremes(run):
     assert len(found.most_won) == LISTED and found.most_won[0].case == "tno/p0#0"
     assert "### Most won" in text and "### Most lost" not in text
     assert "| 1 px      | 10  | 0    | 0          | 20         | +0.333 " in text
+
+
+def test_many_cases_of_few_pairs_do_not_make_the_interval_narrow(score):
+    """Pair a is always won and b always tied: of two pairs, a resample has 0, 1 or 2 of a."""
+
+    def rows(errors):
+        return [
+            score(errors[pair], pair=pair, index=2 * i + (pair == "b"))
+            for i in range(50)
+            for pair in "ab"
+        ]
+
+    new = ScoredRun("new", rows({"a": 0.5, "b": 9.0}))
+    old = ScoredRun("old", rows({"a": 9.0, "b": 9.0}))
+    (found,) = compare_runs(new, old)
+    tally = found.tallies[1]
+    assert (tally.won, tally.neither, tally.difference) == (50, 50, 0.5)
+    assert (tally.interval.low, tally.interval.high) == (0, 1)

@@ -183,7 +183,8 @@ def test_views_stay_inside_the_whole_moving_image_and_within_their_limits(pairs,
         scales.append(np.hypot(*middle) / right)
     # tilting turns the middle line by up to 2 * 0.02 rad and scales it by up to 4 %
     assert np.abs(angles).max() <= protocol.rotation + 2.5
-    assert np.abs(angles).max() > 0.8 * protocol.rotation
+    assert max(angles) > 0.8 * protocol.rotation
+    assert min(angles) < -0.8 * protocol.rotation
     assert protocol.min_scale / 1.06 < min(scales) < protocol.min_scale * 1.1
     assert protocol.max_scale / 1.1 < max(scales) < protocol.max_scale * 1.06
 
