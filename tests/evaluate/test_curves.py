@@ -7,12 +7,12 @@ import pytest
 
 from sdme.evaluate.curves import (
     matching_accuracy,
-    median_milliseconds,
     motion_curve,
     motion_edges,
     share_below,
     tracks,
 )
+from sdme.evaluate.figures import median_milliseconds
 from sdme.evaluate.score import MatchingScore, Score
 
 INF = math.inf
@@ -107,8 +107,8 @@ def test_an_empty_bin_has_no_figures():
 def test_median_time_leaves_out_what_is_not_known():
     times = [0.1, math.nan, 0.3, 0.2]
     rows = [score("m", i, 1.0, seconds=time) for i, time in enumerate(times)]
-    assert median_milliseconds(tracks(rows)[0]) == pytest.approx(200)
-    assert math.isnan(median_milliseconds(tracks(rows[1:2])[0]))
+    assert median_milliseconds(tracks(rows)[0].seconds) == pytest.approx(200)
+    assert math.isnan(median_milliseconds(tracks(rows[1:2])[0].seconds))
 
 
 def test_matching_accuracy_counts_cases_without_matches_as_nothing_right():

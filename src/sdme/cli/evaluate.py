@@ -93,10 +93,10 @@ def evaluate(
     quiet
         print nothing but errors
     """
+    from sdme.evaluate.methods import method_key
     from sdme.model.weights import DEFAULT_MODEL
 
-    name = model or DEFAULT_MODEL
-    method = str(Path(name).resolve()) if Path(name).is_file() else name
+    method = method_key(model or DEFAULT_MODEL)
     return run(data, [method], options or RunOptions(), "evaluation", Output(as_json, quiet))
 
 

@@ -48,7 +48,7 @@ class ImageFile:
 
 
 def _member(path: Path, name: str) -> bytes:
-    """The content of a member; empty for what is no file."""
+    """The content of a member."""
     try:
         place, size = _places(path, path.stat().st_mtime_ns)[name]
         with path.open("rb") as stream:

@@ -12,12 +12,12 @@ from sdme.evaluate.curves import (
     Track,
     is_photo,
     matching_accuracy,
-    median_milliseconds,
     motion_curve,
     motion_edges,
     share_below,
     tracks,
 )
+from sdme.evaluate.figures import median_milliseconds
 from sdme.evaluate.score import Score
 
 if TYPE_CHECKING:
@@ -129,12 +129,12 @@ def draw_motion(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | 
 
 def draw_speed(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | None":
     """Time a case against the share within 3 px; no registration is a line, as it takes none."""
-    timed = [track for track in tracks(scores) if median_milliseconds(track) > 0]
+    timed = [track for track in tracks(scores) if median_milliseconds(track.seconds) > 0]
     found = [track for track in timed if track.method != NO_REGISTRATION]
     if not found:
         return None
     figure, (ax,) = _figure(1, 0)
-    places = [(median_milliseconds(track), track.close) for track in found]
+    places = [(median_milliseconds(track.seconds), track.close) for track in found]
     for track in timed:
         if track.method == NO_REGISTRATION:
             ax.axhline(track.close, color=_NO_REGISTRATION_COLOUR, linestyle=_DASHES[3])

@@ -134,12 +134,6 @@ def motion_curve(track: Track, edges: Values) -> MotionCurve:
     )
 
 
-def median_milliseconds(track: Track) -> float:
-    """Median time a case, NaN where no time is known."""
-    known = track.seconds[np.isfinite(track.seconds)]
-    return float(1000 * np.median(known)) if len(known) else float("nan")
-
-
 def matching_accuracy(scores: Sequence[Score]) -> dict[str, dict[int, float]]:
     """Mean matching accuracy by method and threshold in px, for methods that match points.
 

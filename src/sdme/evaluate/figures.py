@@ -234,15 +234,20 @@ def _sample(scores: Sequence[Score], scope: Scope) -> Sample:
     return Sample([score.error for score in members], clusters, f"{scope.kind} {scope.name}")
 
 
+def median_milliseconds(seconds: Iterable[float]) -> float:
+    """Median of the times that are known, NaN where none is."""
+    known = [value for value in seconds if not math.isnan(value)]
+    return 1000 * float(np.median(known)) if known else math.nan
+
+
 def _cost(scores: Sequence[Score]) -> Cost:
-    times = [score.seconds for score in scores if not math.isnan(score.seconds)]
     memory = [score.memory for score in scores if not math.isnan(score.memory)]
     return Cost(
         method=scores[0].method,
         stage=scores[0].stage,
         is_final=scores[0].is_final,
-        milliseconds=1000 * float(np.median(times)) if times else math.nan,
-        cases=len(times),
+        milliseconds=median_milliseconds(score.seconds for score in scores),
+        cases=sum(not math.isnan(score.seconds) for score in scores),
         memory=max(memory, default=math.nan),
     )
 

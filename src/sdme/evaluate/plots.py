@@ -127,8 +127,7 @@ _SPEED = (
 )
 _MATCHING = (
     "Share of a case's matches that lie within so many pixels of the truth, on average over all "
-    "cases; a case without a match counts as 0, so that the curve can lie below the MMA of a "
-    "table that leaves out such cases."
+    "cases; a case without a match counts as 0."
 )
 
 

@@ -148,14 +148,13 @@ def chosen_methods(
 ) -> tuple[list[str], dict[str, str]]:
     """Methods by name, groups replaced by their members; and why members are left out.
 
-    ``default`` is the model that ``all`` ends with. Files are named by their resolved path, so
-    that one file is one method.
+    ``default`` is the model that ``all`` ends with.
     """
     chosen: list[str] = []
     left_out: dict[str, str] = {}
     for name in names:
         if name not in GROUPS:
-            chosen.append(str(Path(name).resolve()) if Path(name).is_file() else name)
+            chosen.append(method_key(name))
             continue
         for member, info in METHODS.items():
             if name != "all" and info.is_classical != (name == "classical"):
@@ -172,6 +171,11 @@ def chosen_methods(
 def is_model(method: str) -> bool:
     """Whether a method is a model of this package, by the name it goes by."""
     return method not in METHODS and not method.endswith(".py")
+
+
+def method_key(name: str) -> str:
+    """What a method is stored under: its file's resolved path, so that one file is one method."""
+    return str(Path(name).resolve()) if Path(name).is_file() else name
 
 
 def method_label(method: str) -> str:
