@@ -210,3 +210,19 @@ def test_a_pack_that_ends_in_the_middle_is_an_error_and_not_a_shorter_pack(tmp_p
         pack_pairs(path)
     with pytest.raises(InputError, match=r"damaged or cut short after member 2\.png"):
         list(read_pack(path))
+
+
+def test_a_hard_link_is_the_file_that_it_names(tmp_path):
+    path = tmp_path / "p.tar"
+    data = encoded(picture(0, 40, 40))
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("one.png")
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("two.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "one.png"
+        archive.addfile(link)
+    found = pack_pairs(path)
+    assert [pair.id for pair in found.pairs] == ["one", "two"]
+    assert np.array_equal(found.pairs[1].fixed.read(), picture(0, 40, 40)[..., ::-1])
+    assert [item.id for item in read_pack(path)] == ["one", "two"]

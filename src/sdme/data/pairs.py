@@ -62,7 +62,8 @@ def _member(path: Path, name: str) -> bytes:
 def _places(path: Path, _changed: int) -> dict[str, tuple[int, int]]:
     """Where the members of a tar file lie in it: finding one takes longer than decoding it."""
     with tarfile.open(path, "r:") as archive:
-        return {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+        places = {m.name: (m.offset_data, m.size) for m in archive if m.isfile()}
+        return places | {m.name: places[m.linkname] for m in archive if m.islnk()}
 
 
 @dataclass(frozen=True)
