@@ -1,0 +1,86 @@
+"""Held-out pairs: whole blocks of neighbours, the same ones each time."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdme.data.pairs import ImageFile, ImagePair
+from sdme.errors import InputError
+from sdme.train.holdout import LEAST_HELD_OUT, LEAST_TRAINING, split_pairs
+
+
+def pairs(*ids, dataset="mine"):
+    files = ImageFile(Path("a.png")), ImageFile(Path("b.png"))
+    return [ImagePair(dataset, identity, *files) for identity in ids]
+
+
+def frames(count):
+    """Not in their order, and with numbers of several lengths."""
+    return pairs(*(f"frame_{i}" for i in reversed(range(count))))
+
+
+def numbers(chosen):
+    return [int(pair.id.removeprefix("frame_")) for pair in chosen]
+
+
+@given(st.integers(8, 400), st.floats(0.05, 0.5), st.integers(0, 5))
+def test_every_pair_is_on_one_side_and_enough_on_each(count, share, seed):
+    given_pairs = frames(count)
+    split = split_pairs(given_pairs, share, seed)
+    assert sorted(numbers(split.training) + numbers(split.held_out)) == list(range(count))
+    assert len(split.held_out) == max(LEAST_HELD_OUT, round(share * count))
+    assert len(split.training) >= LEAST_TRAINING
+
+
+@given(st.integers(8, 400), st.integers(0, 5))
+def test_few_held_out_pairs_have_a_neighbour_in_training(count, seed):
+    split = split_pairs(frames(count), seed=seed)
+    trained = set(numbers(split.training))
+    exposed = [i for i in numbers(split.held_out) if {i - 1, i + 1} & trained]
+    assert len(exposed) <= 2 * 5
+    held_out = numbers(split.held_out)
+    assert held_out == sorted(held_out)
+
+
+def test_twenty_frames_lose_one_block_of_four():
+    held_out = numbers(split_pairs(frames(20)).held_out)
+    assert held_out == list(range(held_out[0], held_out[0] + 4))
+
+
+def test_a_large_set_is_judged_on_several_places():
+    held_out = numbers(split_pairs(frames(500)).held_out)
+    assert len({i // 100 for i in held_out}) == 5
+    assert sum(b - a > 1 for a, b in zip(held_out, held_out[1:], strict=False)) == 4
+
+
+def test_the_choice_follows_from_names_and_seed_alone():
+    one = split_pairs(frames(60))
+    assert split_pairs(frames(60)[::-1]) == one
+    assert split_pairs(frames(60)) == one
+    assert len({tuple(numbers(split_pairs(frames(60), seed=s).held_out)) for s in range(9)}) > 3
+
+
+def test_sets_are_not_interleaved():
+    mixed = [*pairs(*"abcdefghij", dataset="two"), *pairs(*"abcdefghij", dataset="one")]
+    ordered = split_pairs(mixed[::2] + mixed[1::2])
+    together = sorted(ordered.training + ordered.held_out, key=lambda p: (p.dataset, p.id))
+    start = together.index(ordered.held_out[0])
+    assert together[start : start + 4] == list(ordered.held_out)
+
+
+def test_numbers_sort_by_value_beside_names():
+    split = split_pairs(pairs("10", "9", "x2", "x10", "b", "b1", "1", "100"))
+    merged = {pair.id for pair in split.training + split.held_out}
+    assert len(merged) == 8
+    order = ["b", "b1", "x2", "x10", "1", "9", "10", "100"]
+    for side in (split.training, split.held_out):
+        places = [order.index(pair.id) for pair in side]
+        assert places == sorted(places)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_too_few_pairs_are_an_error_that_says_how_many(count):
+    with pytest.raises(InputError, match=rf"^{count} usable pair.* too few.*give more"):
+        split_pairs(frames(count))
