@@ -1,14 +1,19 @@
 """Held-out pairs: whole blocks of neighbours, the same ones each time."""
 
+from itertools import pairwise
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sdme.data.manifest import read_manifest
 from sdme.data.pairs import ImageFile, ImagePair
+from sdme.data.sources import read_all
 from sdme.errors import InputError
-from sdme.train.holdout import LEAST_HELD_OUT, LEAST_TRAINING, split_pairs
+from sdme.train.holdout import LEAST_HELD_OUT, LEAST_TRAINING, split_pairs, write_manifest
 
 
 def pairs(*ids, dataset="mine"):
@@ -52,7 +57,7 @@ def test_twenty_frames_lose_one_block_of_four():
 def test_a_large_set_is_judged_on_several_places():
     held_out = numbers(split_pairs(frames(500)).held_out)
     assert len({i // 100 for i in held_out}) == 5
-    assert sum(b - a > 1 for a, b in zip(held_out, held_out[1:], strict=False)) == 4
+    assert sum(b - a > 1 for a, b in pairwise(held_out)) == 4
 
 
 def test_the_choice_follows_from_names_and_seed_alone():
@@ -84,3 +89,31 @@ def test_numbers_sort_by_value_beside_names():
 def test_too_few_pairs_are_an_error_that_says_how_many(count):
     with pytest.raises(InputError, match=rf"^{count} usable pair.* too few.*give more"):
         split_pairs(frames(count))
+
+
+def test_a_manifest_of_packed_and_loose_pairs_is_read_as_the_same_pairs(tmp_path, write_pack):
+    pictures = [np.random.default_rng(i).integers(0, 256, (40, 48, 3), np.uint8) for i in range(4)]
+    write_pack(tmp_path / "sea.tar", {"d/1.a.png": pictures[0], "d/1.b.png": pictures[1]})
+    folder = tmp_path / "lände"
+    folder.mkdir()
+    for name, picture in (("x, 1.a.png", pictures[2]), ("x, 1.b.png", pictures[3])):
+        (folder / name).write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+    listed = read_all([tmp_path / "sea.tar", folder])
+    assert len(listed.pairs) == 2
+    manifest = tmp_path / "out" / "held_out.jsonl"
+    manifest.parent.mkdir()
+    write_manifest(listed.pairs, manifest)
+    read = read_manifest(manifest)
+    assert not read.problems
+
+    def key(pair):
+        return pair.dataset, pair.id
+
+    for before, after in zip(
+        sorted(listed.pairs, key=key), sorted(read.pairs, key=key), strict=True
+    ):
+        assert (*key(after), after.group) == (*key(before), before.group)
+        assert after.truth is None
+        np.testing.assert_array_equal(after.fixed.read(), before.fixed.read())
+        np.testing.assert_array_equal(after.moving.read(), before.moving.read())
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"held_out", "held_out.jsonl"}

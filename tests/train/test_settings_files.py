@@ -99,5 +99,5 @@ def test_mistakes_in_a_change_are_told_in_one_line(change, message):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(InputError, match="fotos.*general.*photo"):
+    with pytest.raises(InputError, match=r"fotos.*general.*photo"):
         read_settings("fotos")

@@ -42,9 +42,21 @@ class ImageFile:
         if self.member is None:
             image = read_layer(self.path, "image")
         else:
-            content = io.BytesIO(_member(self.path, self.member))
-            image = read_layer(decode_stream(content, f"image {self}"), "image")
+            image = read_layer(decode_stream(io.BytesIO(self.content()), f"image {self}"), "image")
         return np.round(to_network_input(image) * 255).astype(np.uint8)
+
+    def content(self) -> bytes:
+        """The bytes that are stored.
+
+        Raises:
+            InputError: the file is missing or cannot be read.
+        """
+        if self.member is not None:
+            return _member(self.path, self.member)
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read image {self.path}: {error.strerror}") from None
 
 
 def _member(path: Path, name: str) -> bytes:

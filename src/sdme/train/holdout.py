@@ -7,13 +7,16 @@ training.
 """
 
 import hashlib
+import json
 import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 
-from sdme.data.pairs import ImagePair
+from sdme.data.pairs import ImageFile, ImagePair
 from sdme.errors import InputError
+from sdme.files import replacing, write_text
 
 SHARE = 0.2
 LEAST_HELD_OUT = 4
@@ -62,6 +65,36 @@ def split_pairs(pairs: Sequence[ImagePair], share: float = SHARE, seed: int = 0)
         tuple(pair for place, pair in enumerate(ordered) if place not in held_out),
         tuple(pair for place, pair in enumerate(ordered) if place in held_out),
     )
+
+
+def write_manifest(pairs: Sequence[ImagePair], path: Path) -> None:
+    """Name pairs on one grid in JSON lines, so that they can be evaluated again.
+
+    Files stay where they are; members of packs are unpacked into a folder beside the manifest that
+    is named after it.
+
+    Raises:
+        InputError: a member cannot be read, or nothing can be written there.
+    """
+    rows = []
+    for number, pair in enumerate(pairs):
+        row = {"dataset": pair.dataset, "id": pair.id, "group": pair.group}
+        for side, image in (("fixed", pair.fixed), ("moving", pair.moving)):
+            row[side] = str(_file_of(image, path, f"{number:05d}_{side}"))
+        rows.append(json.dumps(row) + "\n")
+    write_text(path, "".join(rows))
+
+
+def _file_of(image: ImageFile, manifest: Path, name: str) -> Path:
+    """The image's own file, or a copy of the member, as the manifest names it."""
+    if image.member is None:
+        return image.path.resolve()
+    folder = manifest.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{name}{PurePath(image.member).suffix}"
+    with replacing(file) as temporary:
+        temporary.write_bytes(image.content())
+    return file.relative_to(manifest.parent)
 
 
 def _place(pair: ImagePair) -> tuple[str, list[tuple[int, str]], str]:
