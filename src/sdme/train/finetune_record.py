@@ -1,0 +1,82 @@
+"""What a fine-tuning is made of and what came out, kept in its folder; the names of its files."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sdme.config import Settings, TrainSettings
+from sdme.errors import InputError
+from sdme.files import write_text
+from sdme.train.improvement import Improvement
+
+WEIGHTS, START = "weights.safetensors", "start.safetensors"
+CARD, CHECK, LOG, RECORD = "card.md", "data_check.txt", "log.jsonl", "finetune.json"
+HELD_OUT, EVALUATION = "held_out.jsonl", "evaluation"
+
+
+Ids = dict[str, tuple[str, ...]]
+"""Ids of pairs by their dataset."""
+
+
+class Recipe(Settings):
+    """All that the result follows from.
+
+    ``share`` and ``seed`` chose the held-out pairs; ``share`` is ``None`` where the user did.
+    ``cases`` are drawn from each of their datasets.
+    """
+
+    model: str
+    sha256: str
+    training: Ids
+    held_out: Ids
+    photos: Ids
+    share: float | None
+    seed: int
+    cases: int
+    settings: TrainSettings
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """Names of the entries that the other recipe has otherwise."""
+        return [name for name in Recipe.model_fields if getattr(self, name) != getattr(other, name)]
+
+
+class Record(Settings):
+    """A fine-tuning as it stands.
+
+    ``seconds`` is the time of its training so far. ``steps`` is there once training is done, and
+    ``skipped`` of them had gradients that were not finite; ``improvement`` once all is done.
+    ``suspects`` counts the pairs that the check of the data warned of.
+    """
+
+    recipe: Recipe
+    suspects: int = 0
+    seconds: float = 0.0
+    steps: int | None = None
+    skipped: int = 0
+    improvement: Improvement | None = None
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the folder."""
+        write_text(folder / RECORD, self.model_dump_json(indent=1) + "\n")
+
+
+def read_record(folder: Path) -> Record | None:
+    """The fine-tuning in a folder; ``None`` where the folder is empty or is not there.
+
+    Raises:
+        InputError: the folder holds something else, or a damaged record.
+    """
+    try:
+        if not folder.exists() or not any(folder.iterdir()):
+            return None
+        return Record.model_validate_json((folder / RECORD).read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder} holds other files and no fine-tuning ({RECORD}); give a new or an empty "
+            "folder"
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot use folder {folder}: {error.strerror}; give another") from None
+    except ValidationError as error:
+        line = str(error).splitlines()[0]
+        raise InputError(f"{folder / RECORD} is damaged: {line}; give another folder") from None
