@@ -100,8 +100,14 @@ class RegisterSettings(Settings):
 
 
 class DataSettings(Settings):
-    """Training pairs cut from packs, in the sizes of the paper's protocol."""
+    """Training pairs cut from pictures, in the sizes of the paper's protocol."""
 
+    datasets: tuple[str, ...] = Field(
+        default=(), description="names of the sets that are used; none: all that are given"
+    )
+    pair_fraction: float = Field(
+        default=1.0, gt=0, le=1, description="share of each set of pairs that is used"
+    )
     fixed_side: int = Field(default=128, ge=32, description="side of the fixed crops, px")
     moving_side: int = Field(default=192, ge=32, description="side of the moving crops, px")
     max_shift: float = Field(default=32, ge=0, description="largest shift of a corner in x and y")
@@ -118,10 +124,14 @@ class DataSettings(Settings):
     pair_synthesis: float = Field(
         default=0.15, ge=0, le=1, description="the same for every other image"
     )
+    device_gib: float = Field(
+        default=8, gt=0, description="memory of the device for pictures; more of them take turns"
+    )
+    refresh_every: int = Field(default=500, ge=1, description="steps between two such turns")
 
 
 class LossSettings(Settings):
-    """Weights of the matching losses, and how the tasks are balanced (paper, section 3.3)."""
+    """Weights of the losses, 0 switching one off, and how the tasks are balanced (section 3.3)."""
 
     average_precision: float = Field(default=1, ge=0)
     repeatability: float = Field(default=5, ge=0)
@@ -149,10 +159,19 @@ class TrainSettings(Settings):
     network: NetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
     losses: LossSettings = LossSettings()
+    start: str | None = Field(
+        default=None, description="model or weights file to begin with; none: from scratch"
+    )
     steps: int | None = Field(
         default=None, ge=1, description="none: as many as fit into the run's time limit"
     )
-    batch: int = Field(default=8, ge=1, description="pairs a step")
+    batch: int = Field(default=8, ge=1, description="pairs a step, over all processes")
+    streams: int | None = Field(
+        default=None,
+        ge=1,
+        description="independent random streams that a step's pairs come from, a multiple of the "
+        "number of processes; none: one a process",
+    )
     learning_rate: float = Field(default=1e-4, gt=0, description="peak; cosine down to zero")
     easy_steps: int = Field(
         default=0, ge=0, description="real pairs and other modalities come in over so many steps"

@@ -7,17 +7,19 @@ import torch
 
 from sdme.config import DataSettings
 from sdme.data import batches
-from sdme.data.batches import ImageStore, load_store, make_batch
-from sdme.errors import InputError
+from sdme.data.batches import Batch, make_batch, seed_generators
+from sdme.data.store import ImageStore
 
 SETTINGS = DataSettings(fixed_side=32, moving_side=48, max_shift=8, stored_side=80)
-CPU = torch.device("cpu")
 
 
 def store_of(first, second=None, pairs=0, weights=None):
-    second = first if second is None else second
     weights = torch.ones(pairs) if weights is None else torch.tensor(weights)
-    return ImageStore(first, second, pairs, (weights / weights.sum()).cumsum(0))
+    pictures = first if second is None else torch.cat([first, second])
+    index = torch.arange(len(first))
+    other = index if second is None else index + len(first)
+    pictures = pictures.permute(0, 2, 3, 1).contiguous()
+    return ImageStore(pictures, index, other, pairs, (weights / weights.sum()).cumsum(0))
 
 
 def ramps(count=1):
@@ -165,42 +167,32 @@ def test_batches_are_images_and_repeat_with_a_seed():
     assert not torch.equal(made[0].H, made[2].H)
 
 
-def grey(level, height=40, width=40):
-    return np.full((height, width, 3), level, np.uint8)
+def test_losses_draws_are_part_of_a_batch():
+    torch.manual_seed(0)
+    settings = DataSettings(fixed_side=48, moving_side=64, max_shift=8, stored_side=80)
+    batch = make_batch(store_of(ramps(3)), 6, settings)
+    assert batch.queries.shape == (6, 2 * 2, 2) and batch.distractors.shape == (6, 8 * 8, 2)
+    assert batch.queries.min() >= 16 and batch.queries.max() <= 31
+    assert batch.perturbations.shape == (6, 4, 3, 3)
 
 
-def test_store_weighs_packs_by_the_root_of_their_size(tmp_path, write_pack):
-    small = {f"{i}.{s}.png": grey(10) for i in range(4) for s in "ab"}
-    large = {f"{i:02}.{s}.png": grey(20) for i in range(16) for s in "ab"}
-    packs = [write_pack(tmp_path / "s.tar", small), write_pack(tmp_path / "l.tar", large)]
-    photos = write_pack(tmp_path / "p.tar", {"x.png": grey(30)})
-    store = load_store(packs, [photos], SETTINGS, CPU)
-    assert store.first.shape == store.second.shape == (21, 3, 80, 80)
-    assert store.first.dtype == torch.uint8 and (store.pairs, store.photos) == (20, 1)
-    probability = torch.diff(store.cumulative, prepend=torch.zeros(1))
-    torch.testing.assert_close(probability[:4].sum(), torch.tensor(1 / 3))
-    torch.testing.assert_close(probability[4:].sum(), torch.tensor(2 / 3))
-    limited = load_store(packs, [photos], SETTINGS, CPU, limit=2)
-    assert (limited.pairs, limited.photos) == (4, 1)
-
-
-def test_long_pictures_give_both_ends_and_sides_stay_together(tmp_path, write_pack):
-    tall = np.zeros((120, 40, 3), np.uint8)
-    tall[:60], tall[60:] = 50, 100
-    members = {"x.a.png": tall, "x.b.png": 255 - tall}
-    store = load_store([write_pack(tmp_path / "p.tar", members)], [], SETTINGS, CPU)
-    assert store.pairs == 2
-    assert store.first[:, 0, 40, 40].tolist() == [50, 100]
-    assert store.second[:, 0, 40, 40].tolist() == [205, 155]
-    wide = load_store(
-        [], [write_pack(tmp_path / "w.tar", {"w.png": grey(9, 40, 44)})], SETTINGS, CPU
+def test_parts_of_a_batch_join_to_the_whole():
+    torch.manual_seed(0)
+    batch = make_batch(store_of(ramps(3)), 6, SETTINGS)
+    parts = batch.split(2)
+    assert [len(part.H) for part in parts] == [2, 2, 2]
+    joined = Batch.joined(parts)
+    assert all(
+        torch.equal(a, b) for a, b in zip(vars(joined).values(), vars(batch).values(), strict=True)
     )
-    assert (wide.pairs, wide.photos) == (0, 1)
+    assert Batch.joined(parts[:1]) is parts[0]
 
 
-def test_nothing_to_train_on(tmp_path, write_pack):
-    with pytest.raises(InputError, match="nothing to train on"):
-        load_store([], [], SETTINGS, CPU)
-    empty = write_pack(tmp_path / "empty.tar", {})
-    with pytest.raises(InputError, match=r"empty\.tar is empty"):
-        load_store([empty], [], SETTINGS, CPU)
+def test_seeds_of_several_numbers_differ():
+    drawn = set()
+    for numbers in ((0, 0), (0, 1), (1, 0), (1, 1), (12345, 6789)):
+        seed_generators(*numbers)
+        drawn.add(torch.rand(()).item())
+    assert len(drawn) == 5
+    seed_generators(0, 1)
+    assert torch.rand(()).item() in drawn

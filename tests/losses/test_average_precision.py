@@ -6,12 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sdme.losses import average_precision as module
 from sdme.losses.average_precision import (
     BORDER,
     STEP,
     average_precision_loss,
     disc,
+    draw_distractors,
+    draw_queries,
     soft_average_precision,
 )
 
@@ -87,7 +88,7 @@ def test_disc_holds_exactly_the_whole_pixels_of_its_radii(inner, outer):
 
 def test_queries_are_one_in_each_cell_inside_the_border():
     torch.manual_seed(0)
-    points = torch.cat([module._spread(torch.zeros(2, 1, 64, 80), BORDER) for _ in range(60)])
+    points = torch.cat([draw_queries(2, 80, 64, "cpu") for _ in range(60)])
     assert points.shape == (120, (64 - 32) * (80 - 32) // 8**2, 2)
     lowest, highest = points.amin((0, 1)), points.amax((0, 1))
     assert lowest.tolist() == [16, 16] and highest.tolist() == [80 - 17, 64 - 17]
@@ -127,22 +128,15 @@ def loss_by_loops(descriptors0, descriptors1, H, queries, distractors):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_loss_equals_loops(monkeypatch, seed):
+def test_loss_equals_loops(seed):
     torch.manual_seed(seed)
     descriptors0 = F.normalize(torch.randn(2, 6, 40, 48), dim=1)
     descriptors1 = F.normalize(torch.randn(2, 6, 36, 44), dim=1)
     first = [[1.0, 0.02, -16.4], [0.01, 0.9, -12.7], [1e-4, 0, 1]]  # about the upper left corner
     second = [[0.9, 0, 13.77], [0, 1, 12.2], [0, 0, 1]]  # about the right and lower border
-    drawn, original = [], module._spread
-
-    def recorded(image, border):
-        drawn.append(original(image, border))
-        return drawn[-1]
-
-    monkeypatch.setattr(module, "_spread", recorded)
+    queries, distractors = draw_queries(2, 48, 40, "cpu"), draw_distractors(2, 44, 36, "cpu")
     H = torch.tensor([first, second])
-    found = average_precision_loss(descriptors0, descriptors1, H)
-    queries, distractors = drawn
+    found = average_precision_loss(descriptors0, descriptors1, H, queries, distractors)
     assert queries.shape == (2, 2, 2) and distractors.shape == (2, 4 * 5, 2)
     expected = loss_by_loops(descriptors0, descriptors1, H, queries, distractors)
     assert found.item() == pytest.approx(expected, abs=1e-4)
@@ -152,6 +146,13 @@ def unique_descriptors(batch, height, width):
     """Descriptors that tell all pixels of all images apart, alike only for direct neighbours."""
     torch.manual_seed(2)
     return F.normalize(torch.randn(batch, 256, height, width), dim=1)
+
+
+def drawn_loss(descriptors0, descriptors1, H):
+    """The loss with queries and distractors drawn for images of this size."""
+    sizes = [(len(H), d.shape[-1], d.shape[-2], "cpu") for d in (descriptors0, descriptors1)]
+    draws = draw_queries(*sizes[0]), draw_distractors(*sizes[1])
+    return average_precision_loss(descriptors0, descriptors1, H, *draws)
 
 
 def shift(dx, dy, batch=2):
@@ -164,17 +165,17 @@ def test_convention_perfect_descriptors_under_a_translation():
     """fixed(x, y) = moving(x + 9, y + 4), so H adds (9, 4); the opposite H is wrong."""
     moving = unique_descriptors(2, 64, 72)
     fixed = moving[..., 4:60, 9:65]
-    assert average_precision_loss(fixed, moving, shift(9, 4)) < 0.02
-    assert average_precision_loss(fixed, moving, shift(9.4, 3.6)) < 0.02
+    assert drawn_loss(fixed, moving, shift(9, 4)) < 0.02
+    assert drawn_loss(fixed, moving, shift(9.4, 3.6)) < 0.02
     for wrong in (shift(-9, -4), shift(4, 9), shift(0, 0), shift(9, 11)):
-        assert average_precision_loss(fixed, moving, wrong) > 0.5
+        assert drawn_loss(fixed, moving, wrong) > 0.5
 
 
 def test_three_pixels_off_are_right_and_five_are_wrong():
     moving = unique_descriptors(2, 64, 72)
     fixed = moving[..., 4:60, 9:65]
-    assert average_precision_loss(fixed, moving, shift(12, 4)) < 0.02
-    assert average_precision_loss(fixed, moving, shift(9, 9)) > 0.2
+    assert drawn_loss(fixed, moving, shift(12, 4)) < 0.02
+    assert drawn_loss(fixed, moving, shift(9, 9)) > 0.2
 
 
 def test_distractors_near_the_truth_do_not_count():
@@ -186,18 +187,18 @@ def test_distractors_near_the_truth_do_not_count():
     fixed = moving[..., 28:29, 28:29].expand_as(moving)
     H = torch.tensor([[[0, 0, 28], [0, 0, 28], [0, 0, 1.0]]])  # all fixed pixels are seen there
     for _ in range(10):
-        assert average_precision_loss(fixed, moving, H) < 0.02
+        assert drawn_loss(fixed, moving, H) < 0.02
     moving[..., 28, 28 + 6] = moving[..., 28, 28]
-    assert average_precision_loss(fixed, moving, H) > 0.3
+    assert drawn_loss(fixed, moving, H) > 0.3
 
 
 def test_other_images_of_the_batch_are_distractors():
     """Two pairs of one scene: every truth has a twin in the other image."""
     moving = unique_descriptors(1, 48, 48).expand(2, -1, -1, -1)
-    alone = average_precision_loss(moving[:1], moving[:1], shift(0, 0, 1))
+    alone = drawn_loss(moving[:1], moving[:1], shift(0, 0, 1))
     smooth = F.normalize(F.avg_pool2d(moving, 7, 1, 3), dim=1)
-    lone = [average_precision_loss(smooth[:1], smooth[:1], shift(0, 0, 1)) for _ in range(8)]
-    twins = [average_precision_loss(smooth, smooth, shift(0, 0, 2)) for _ in range(8)]
+    lone = [drawn_loss(smooth[:1], smooth[:1], shift(0, 0, 1)) for _ in range(8)]
+    twins = [drawn_loss(smooth, smooth, shift(0, 0, 2)) for _ in range(8)]
     assert alone < 0.02
     assert sum(twins) > 1.2 * sum(lone)
 
@@ -209,7 +210,7 @@ def test_gradient_reaches_both_images_and_is_the_slope():
 
     def loss(images):
         torch.manual_seed(4)
-        return average_precision_loss(*(F.normalize(image, dim=1) for image in images), H)
+        return drawn_loss(*(F.normalize(image, dim=1) for image in images), H)
 
     gradients = torch.autograd.grad(loss(raw), raw)
     for index, gradient in enumerate(gradients):
@@ -222,6 +223,6 @@ def test_gradient_reaches_both_images_and_is_the_slope():
 
 def test_nothing_in_view_gives_the_worst_loss_without_a_gradient():
     descriptors = unique_descriptors(1, 40, 40).requires_grad_()
-    loss = average_precision_loss(descriptors, descriptors, shift(500, 0, 1))
+    loss = drawn_loss(descriptors, descriptors, shift(500, 0, 1))
     loss.backward()
     assert loss == 1 and descriptors.grad.abs().max() == 0

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sdme.config import DataSettings, NetworkSettings, TrainSettings
-from sdme.train.loop import RunOptions
+from sdme.data.sources import read_all
+from sdme.train.loop import RunOptions, train
 
 CPU = torch.device("cpu")
 
@@ -47,9 +48,29 @@ def packs(tmp_path, write_pack):
 
 
 @pytest.fixture
-def options(packs, tmp_path):
+def training(packs):
+    """Two cross-modal pairs and two photos."""
+    return read_all([packs / "pairs/train", packs / "photos/train"]).pairs
+
+
+@pytest.fixture
+def validation(packs):
+    """Two further pairs."""
+    return read_all([packs / "pairs/val"]).pairs
+
+
+@pytest.fixture
+def options(tmp_path):
     """Options of a run by the name of its folder."""
-    return lambda name="run", **changes: RunOptions(packs, tmp_path / name, CPU, **changes)
+    return lambda name="run", **changes: RunOptions(tmp_path / name, CPU, **changes)
+
+
+@pytest.fixture
+def trained(training, validation, options):
+    """Train in the folder of that name."""
+    return lambda settings, *name, **changes: train(
+        settings, training, validation, options(*name, **changes)
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -29,10 +29,8 @@ def new_state(seed, settings=None):
 def test_everything_comes_back(tmp_path):
     saved, path = new_state(1), tmp_path / "checkpoint.pt"
     save_checkpoint(path, saved)
-    expected = torch.rand(5)
     loaded = new_state(2)
     load_checkpoint(path, loaded, CPU)
-    assert torch.equal(torch.rand(5), expected)
     assert (loaded.step, loaded.skipped, loaded.total) == (10, 1, 1000)
     assert torch.equal(loaded.network.weight, saved.network.weight)
     one, two = (s.optimizer.state[s.network.weight]["exp_avg"] for s in (loaded, saved))

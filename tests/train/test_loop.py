@@ -42,15 +42,24 @@ def interrupted_at(monkeypatch, step, chunk=2):
     monkeypatch.setattr(loop, "make_batch", make_batch)
 
 
-def test_a_run_writes_log_checkpoint_and_weights(tiny_settings, options):
+def test_a_run_writes_log_checkpoint_and_weights(tiny_settings, trained, options):
     run = options()
-    state = train(tiny_settings, run)
+    state = trained(tiny_settings)
     assert (state.step, state.skipped) == (4, 0)
     files = {path.name for path in run.out.iterdir()}
     assert files == {"checkpoint.pt", "log.jsonl", "weights.safetensors"}
     first, second, validation = log_of(run.out)
     assert (first["step"], second["step"], validation["step"]) == (2, 4, 4)
-    names = {*NAMES, "matching_share", "gradient_norm", "skipped", "learning_rate", "step"}
+    names = {
+        *NAMES,
+        "matching_share",
+        "norm_encoder",
+        "norm_alignment",
+        "norm_matching",
+        "skipped",
+        "learning_rate",
+        "step",
+    }
     assert set(first) == set(second) == names
     assert all(math.isfinite(v) for line in (first, second, validation) for v in line.values())
     assert 0 <= validation["val_matched"] <= 1 and validation["val_drift"] >= 0
@@ -61,13 +70,13 @@ def test_a_run_writes_log_checkpoint_and_weights(tiny_settings, options):
         assert torch.equal(loaded.state_dict()[name], expected.to(loaded.state_dict()[name].dtype))
 
 
-def test_an_interrupted_run_continues_exactly(tiny_settings, options, monkeypatch):
-    whole = train(tiny_settings, options("whole"))
+def test_an_interrupted_run_continues_exactly(tiny_settings, trained, options, monkeypatch):
+    whole = trained(tiny_settings, "whole")
     with monkeypatch.context() as patched:
         interrupted_at(patched, 2)
-        stopped = train(tiny_settings, options("parts"))
+        stopped = trained(tiny_settings, "parts")
     assert stopped.step == 2
-    resumed = train(tiny_settings, options("parts"))
+    resumed = trained(tiny_settings, "parts")
     assert resumed.step == 4
     assert_equal_states(resumed.network.state_dict(), whole.network.state_dict())
     one, two = (s.optimizer.state_dict()["state"] for s in (resumed, whole))
@@ -75,8 +84,8 @@ def test_an_interrupted_run_continues_exactly(tiny_settings, options, monkeypatc
     assert log_of(options("parts").out) == log_of(options("whole").out)
 
 
-def test_a_pause_by_time_continues_exactly(tiny_settings, options, monkeypatch):
-    whole = train(tiny_settings, options("whole"))
+def test_a_pause_by_time_continues_exactly(tiny_settings, trained, monkeypatch):
+    whole = trained(tiny_settings, "whole")
     with monkeypatch.context() as patched:
         now = [0.0]
         original = loop.make_batch
@@ -87,29 +96,31 @@ def test_a_pause_by_time_continues_exactly(tiny_settings, options, monkeypatch):
 
         patched.setattr(loop, "make_batch", slow_batch)
         patched.setattr(loop.time, "monotonic", lambda: now[0])
-        paused = train(tiny_settings, options("parts", seconds=50))
+        paused = trained(tiny_settings, "parts", seconds=50)
     assert paused.step == 2
-    resumed = train(tiny_settings, options("parts"))
+    resumed = trained(tiny_settings, "parts")
     assert_equal_states(resumed.network.state_dict(), whole.network.state_dict())
 
 
-def test_a_finished_run_stays_as_it_is(tiny_settings, options):
-    first = train(tiny_settings, options())
-    again = train(tiny_settings, options())
+def test_a_finished_run_stays_as_it_is(tiny_settings, trained):
+    first = trained(tiny_settings)
+    again = trained(tiny_settings)
     assert again.step == 4
     assert_equal_states(first.network.state_dict(), again.network.state_dict())
 
 
-def test_the_seed_decides(tiny_settings, options):
+def test_the_seed_decides(tiny_settings, trained):
     settings = tiny_settings.model_copy(update={"steps": 2, "seed": 1})
-    one, two = train(settings, options("one")), train(settings, options("two"))
+    one, two = trained(settings, "one"), trained(settings, "two")
     assert_equal_states(one.network.state_dict(), two.network.state_dict())
-    other = train(settings.model_copy(update={"seed": 2}), options("other"))
+    other = trained(settings.model_copy(update={"seed": 2}), "other")
     weights = [s.network.encoder[0].weight for s in (one, other)]
     assert not torch.equal(*weights)
 
 
-def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_settings, options, monkeypatch):
+def test_a_step_that_is_not_finite_is_skipped_and_counted(
+    tiny_settings, trained, options, monkeypatch
+):
     original, weights = loop.branch_losses, []
 
     def losses(network, *arguments):
@@ -120,7 +131,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_settings, options
         return matching, alignment, terms
 
     monkeypatch.setattr(loop, "branch_losses", losses)
-    state = train(tiny_settings, options())
+    state = trained(tiny_settings)
     assert (state.step, state.skipped) == (4, 1)
     before, after_bad, after_good = weights[1:]
     assert all(torch.equal(a, b) for a, b in zip(before, after_bad, strict=True))
@@ -133,7 +144,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_settings, options
     assert all(math.isfinite(v) for v in first.values()) and first["repeatability"] > 0
 
 
-def test_statistics_stand_still_from_their_share_of_steps(tiny_settings, options, monkeypatch):
+def test_statistics_stand_still_from_their_share_of_steps(tiny_settings, trained, monkeypatch):
     settings = tiny_settings.model_copy(update={"frozen_from": 0.5, "validate_every": 2})
     means, original = [], loop.branch_losses
 
@@ -142,15 +153,15 @@ def test_statistics_stand_still_from_their_share_of_steps(tiny_settings, options
         return original(network, *arguments)
 
     monkeypatch.setattr(loop, "branch_losses", losses)
-    state = train(settings, options())
+    state = trained(settings)
     assert not torch.equal(means[0], means[1])
     assert torch.equal(means[1], means[2]) and torch.equal(means[2], means[3])
     assert torch.equal(means[3], state.network.encoder[1].running_mean)
 
 
-def test_validation_leaves_no_trace(tiny_settings, options):
+def test_validation_leaves_no_trace(tiny_settings, trained):
     seldom = tiny_settings.model_copy(update={"validate_every": 1000})
-    one, two = train(tiny_settings, options("one")), train(seldom, options("two"))
+    one, two = trained(tiny_settings, "one"), trained(seldom, "two")
     assert_equal_states(one.network.state_dict(), two.network.state_dict())
 
 
@@ -163,23 +174,41 @@ def test_learning_rate_warms_up_and_falls_to_zero(tiny_settings):
     assert all(a > b for a, b in itertools.pairwise(rates[10:]))
 
 
-def test_other_settings_than_the_checkpoint_are_refused(tiny_settings, options):
-    train(tiny_settings.model_copy(update={"steps": 2}), options())
+def test_other_settings_than_the_checkpoint_are_refused(tiny_settings, trained, options):
+    trained(tiny_settings.model_copy(update={"steps": 2}))
     written = (options().out / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match="other settings") as error:
-        train(tiny_settings, options())
+        trained(tiny_settings)
     assert "\n" not in str(error.value)
     assert (options().out / "checkpoint.pt").read_bytes() == written
 
 
-def test_limits_of_steps_and_items(tiny_settings, options):
+def test_neither_steps_nor_a_time_limit(tiny_settings, trained, options):
     with pytest.raises(InputError, match="neither steps nor a time limit"):
-        train(tiny_settings.model_copy(update={"steps": None}), options())
-    limited = tiny_settings.model_copy(update={"steps": 2})
-    assert train(limited, options("limited", limit=1)).step == 2
+        trained(tiny_settings.model_copy(update={"steps": None}))
+    assert not options().out.exists()
 
 
-def test_missing_packs_are_named(tiny_settings, options, packs):
-    (packs / "photos/train/p.tar").unlink()
-    with pytest.raises(InputError, match="photos/train holds no packs"):
-        train(tiny_settings, options())
+def test_data_that_cannot_be_used_leaves_no_folder(tiny_settings, options):
+    with pytest.raises(InputError, match="nothing to train on"):
+        train(tiny_settings, [], [], options())
+    assert not options().out.exists()
+
+
+def test_a_run_begins_with_given_weights(tiny_settings, trained, options):
+    trained(tiny_settings, "first")
+    start = options("first").out / "weights.safetensors"
+    update = {"start": str(start), "steps": 1, "learning_rate": 1e-12, "frozen_from": 0.0}
+    state = trained(tiny_settings.model_copy(update=update), "second")
+    for name, value in load_network(start).state_dict().items():
+        torch.testing.assert_close(state.network.state_dict()[name], value, atol=1e-6, rtol=1e-6)
+
+
+def test_weights_of_another_network_are_refused(tiny_settings, trained, options):
+    trained(tiny_settings, "first")
+    update = {
+        "start": str(options("first").out / "weights.safetensors"),
+        "network": tiny_settings.network.model_copy(update={"agents": 5}),
+    }
+    with pytest.raises(InputError, match="other network settings"):
+        trained(tiny_settings.model_copy(update=update), "second")

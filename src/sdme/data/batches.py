@@ -1,112 +1,59 @@
-"""Batches of fixed and moving crops, made wholly on the training device.
-
-Pictures lie there as uint8; cropping, warping and rendering happen in float batches, with one
-bilinear look-up from the stored picture to the crop.
-"""
+"""Training batches, from crop to warp to other modality, made on the device of the pictures."""
 
 import math
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from sdme.config import DataSettings
 from sdme.data import synthesis
-from sdme.data.packs import PackItem, read_pack
-from sdme.errors import InputError
+from sdme.data.store import ImageStore
 from sdme.geometry.homography import apply_homography
 from sdme.geometry.random_warp import homography_from_shifts
-from sdme.geometry.sampling import pixel_grid, sample
+from sdme.geometry.sampling import pixel_grid
+from sdme.losses.average_precision import draw_distractors, draw_queries
+from sdme.losses.convergence import draw_perturbations
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Training pairs: RGB images in [0, 1] and the true ``H`` from fixed to moving pixels."""
+    """Training pairs, and everything random that the losses use.
+
+    ``fixed`` and ``moving`` are RGB in [0, 1]; ``H`` is the truth, from fixed to moving pixels.
+    ``queries`` are fixed and ``distractors`` moving pixels of the average precision,
+    ``perturbations`` those of :func:`~sdme.losses.convergence.alignment_losses`.
+    """
 
     fixed: Float[Tensor, "b 3 h w"]
     moving: Float[Tensor, "b 3 h2 w2"]
     H: Float[Tensor, "b 3 3"]
+    queries: Float[Tensor, "b queries 2"]
+    distractors: Float[Tensor, "b distractors 2"]
+    perturbations: Float[Tensor, "b draws 3 3"]
 
+    def split(self, size: int) -> list["Batch"]:
+        """Parts of ``size`` pairs each, in order."""
+        return [Batch(*part) for part in zip(*(t.split(size) for t in self._tensors), strict=True)]
 
-@dataclass(frozen=True)
-class ImageStore:
-    """Square uint8 pictures of both modalities and how often each is drawn.
-
-    ``pairs`` of the pictures come first, then photos, whose two sides are the same. ``cumulative``
-    is the distribution over pairs, packs weighted by the square root of their size.
-    """
-
-    first: UInt8[Tensor, "n 3 side side"]
-    second: UInt8[Tensor, "n 3 side side"]
-    pairs: int
-    cumulative: Float[Tensor, " pairs"]
+    @staticmethod
+    def joined(batches: list["Batch"]) -> "Batch":
+        """One batch of several."""
+        if len(batches) == 1:
+            return batches[0]
+        columns = zip(*(batch._tensors for batch in batches), strict=True)
+        return Batch(*(torch.cat(column) for column in columns))
 
     @property
-    def photos(self) -> int:
-        """Number of photos."""
-        return len(self.first) - self.pairs
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return tuple(vars(self).values())
 
 
-def load_store(
-    pair_packs: Iterable[Path],
-    photo_packs: Iterable[Path],
-    settings: DataSettings,
-    device: torch.device,
-    limit: int | None = None,
-) -> ImageStore:
-    """Decode packs to squares on the device; ``limit`` takes only the first items of each pack."""
-    first: list[np.ndarray] = []
-    second: list[np.ndarray] = []
-    weights: list[float] = []
-    for path in pair_packs:
-        squares = _squares_of_pack(path, settings.stored_side, limit)
-        first += [a for a, _ in squares]
-        second += [b for _, b in squares]
-        weights += [max(len(squares), 1) ** -0.5] * len(squares)
-    pairs = len(first)
-    for path in photo_packs:
-        squares = _squares_of_pack(path, settings.stored_side, limit)
-        first += [a for a, _ in squares]
-        second += [b for _, b in squares]
-    if not first:
-        raise InputError("there is nothing to train on; give packs of pairs or photos")
-    probability = torch.tensor(weights)
-    cumulative = (probability / probability.sum()).cumsum(0).to(device)
-
-    def upload(images: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().to(device)
-
-    return ImageStore(upload(first), upload(second), pairs, cumulative)
-
-
-def _squares_of_pack(
-    path: Path, side: int, limit: int | None
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    items = [item for index, item in enumerate(read_pack(path)) if limit is None or index < limit]
-
-    def cut(item: PackItem) -> list[tuple[np.ndarray, np.ndarray]]:
-        return list(zip(_squares(item.first, side), _squares(item.second, side), strict=True))
-
-    with ThreadPoolExecutor() as pool:
-        return [pair for pairs in pool.map(cut, items) for pair in pairs]
-
-
-def _squares(image: np.ndarray, side: int) -> list[np.ndarray]:
-    """One middle square, or two end ones of a long image, its shorter side scaled to ``side``."""
-    scale = side / min(image.shape[:2])
-    size = [max(side, round(n * scale)) for n in image.shape[1::-1]]
-    image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    spare = max(size) - side
-    starts = [spare // 2] if spare < side // 4 else [0, spare]
-    if size[0] >= size[1]:
-        return [image[:, start : start + side] for start in starts]
-    return [image[start : start + side] for start in starts]
+def seed_generators(*numbers: int) -> None:
+    """Seed PyTorch's generators of all devices by several numbers (seed, step, stream ...)."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
 def make_batch(
@@ -115,9 +62,9 @@ def make_batch(
     """Draw, crop, warp and render ``count`` pairs, in random order.
 
     ``difficulty`` in [0, 1] scales the share of real pairs and how often pictures are re-rendered:
-    at 0 both images come from one photo, in one modality.
+    at 0 both images come from one photo, in one modality. Nothing waits for the device.
     """
-    device = store.first.device
+    device = store.pictures.device
     real = round(count * settings.pair_share * difficulty) if store.photos else count
     real = real if store.pairs else 0
     draw = torch.rand(count, device=device)
@@ -128,24 +75,29 @@ def make_batch(
             store.pairs + (draw[real:] * store.photos).long().clamp(max=max(store.photos - 1, 0)),
         ]
     )[order]
-    swap = torch.rand(count, 1, 1, 1, device=device) < 0.5
+    swap = torch.rand(count, device=device) < 0.5
     first, second = store.first[index], store.second[index]
     first, second = torch.where(swap, second, first), torch.where(swap, first, second)
-    place = _placement(count, store.first.shape[-1], settings, device)
+    place = _placement(count, store.side, settings, device)
     shifts = torch.rand(count, 4, 2, device=device) * 2 - 1
     strength = settings.max_shift * torch.rand(count, 1, 1, device=device) ** settings.shift_power
     sides = settings.fixed_side, settings.moving_side
     H = homography_from_shifts(shifts * strength, *((side, side) for side in sides))
-    moving = _cut(first, place, settings.moving_side)
-    fixed = _cut(second, place @ H, settings.fixed_side)
+    moving = _cut(store.pictures, first, place, settings.moving_side)
+    fixed = _cut(store.pictures, second, place @ H, settings.fixed_side)
     photo = order.view(-1, 1, 1, 1) >= real
     turned = torch.rand(count, 1, 1, 1, device=device) < 0.5
     seldom = settings.pair_synthesis * difficulty
     often = torch.where(photo, settings.photo_synthesis * difficulty, seldom)
+    fixed = _render(fixed, torch.where(turned, often, seldom))
+    moving = _render(moving, torch.where(turned, seldom, often))
     return Batch(
-        _render(fixed, torch.where(turned, often, seldom)),
-        _render(moving, torch.where(turned, seldom, often)),
+        fixed.contiguous(memory_format=torch.channels_last),
+        moving.contiguous(memory_format=torch.channels_last),
         H,
+        draw_queries(count, settings.fixed_side, settings.fixed_side, device),
+        draw_distractors(count, settings.moving_side, settings.moving_side, device),
+        draw_perturbations(count, H),
     )
 
 
@@ -171,9 +123,33 @@ def _placement(
     return place
 
 
-def _cut(images: Tensor, H: Float[Tensor, "b 3 3"], side: int) -> Float[Tensor, "b 3 side side"]:
+def _cut(
+    pictures: UInt8[Tensor, "n size size 3"],
+    index: Int64[Tensor, " b"],
+    H: Float[Tensor, "b 3 3"],
+    side: int,
+) -> Float[Tensor, "b 3 side side"]:
+    """Bilinear views of stored pictures, mirrored at their edges.
+
+    The taps are gathered from the bytes: whole pictures are never turned into floats.
+    """
+    size = pictures.shape[1]
     points = apply_homography(H, pixel_grid(side, side, like=H)[None])
-    return sample(images.float() / 255, points, padding="reflection").unflatten(2, (side, side))
+    folded = (points + 0.5).remainder(2 * size)
+    points = (torch.minimum(folded, 2 * size - folded) - 0.5).clamp(0, size - 1)
+    corner = points.floor().clamp(max=size - 2)
+    share_x, share_y = (points - corner)[..., None].unbind(2)
+    x, y = corner.long().unbind(-1)
+    place = (index[:, None] * size + y) * size + x
+    pixels = pictures.view(-1, 3)
+
+    def row(start: Tensor) -> Tensor:
+        left, right = pixels[start].float(), pixels[start + 1].float()
+        return left + (right - left) * share_x
+
+    upper, lower = row(place), row(place + size)
+    values = (upper + (lower - upper) * share_y) / 255
+    return values.unflatten(1, (side, side)).permute(0, 3, 1, 2)
 
 
 def _render(image: Float[Tensor, "b 3 h w"], share: Tensor) -> Float[Tensor, "b 3 h w"]:

@@ -5,7 +5,7 @@ for average precision".
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from sdme.geometry.homography import apply_homography
@@ -55,54 +55,77 @@ def average_precision_loss(
     descriptors0: Float[Tensor, "b c h w"],
     descriptors1: Float[Tensor, "b c h2 w2"],
     H: Float[Tensor, "b 3 3"],
+    queries: Float[Tensor, "b n 2"],
+    distractors: Float[Tensor, "b m 2"],
 ) -> Float[Tensor, ""]:
     """1 - AP of fixed pixels spread over the image, averaged over those that the moving image sees.
 
-    The positive is the best score within 3 px of the truth; negatives lie 5 to 7 px away, and on
-    a grid over the whole batch, those within 5 px of the truth left out.
+    ``queries`` are whole fixed pixels (:func:`draw_queries`). The positive is the best score within
+    3 px of the truth; negatives lie 5 to 7 px away, and on the grid of ``distractors``
+    (:func:`draw_distractors`) over the whole batch, those within 5 px of the truth left out.
+    Descriptors have unit length.
     """
     batch = len(H)
     height1, width1 = descriptors1.shape[-2:]
-    queries = _spread(descriptors0, BORDER)
     truth = apply_homography(H, queries)
     seen = inside(truth, width1, height1)
     query = _look_up(descriptors0, queries)
+    scores = query @ descriptors1.flatten(2)
+    exact = torch.promote_types(scores.dtype, torch.float32)
 
     def scores_near(offsets: Tensor) -> tuple[Tensor, Tensor]:
         places = truth.round()[:, :, None] + offsets
-        found = _look_up(descriptors1, places.flatten(1, 2)).unflatten(1, places.shape[1:3])
-        return (query[:, :, None] * found).sum(-1), inside(places, width1, height1)
+        found = scores.gather(2, _flat_index(places, width1, height1))
+        return found.to(exact), inside(places, width1, height1)
 
     near, near_valid = scores_near(disc(0, POSITIVE_RADIUS, truth))
     positive = near.masked_fill(~near_valid, -1).amax(-1)
     ring, ring_valid = scores_near(disc(*NEGATIVE_RADII, truth))
-    places = _spread(descriptors1, 0)
-    distractors = _look_up(descriptors1, places).flatten(0, 1)
-    far = query.flatten(0, 1) @ distractors.T
-    gap = (truth[:, :, None] - places[:, None]).square().sum(-1) > NEGATIVE_RADII[0] ** 2
+    far = query.flatten(0, 1) @ _look_up(descriptors1, distractors).flatten(0, 1).T
+    gap = (truth[:, :, None] - distractors[:, None]).square().sum(-1) > NEGATIVE_RADII[0] ** 2
     same = torch.eye(batch, dtype=torch.bool, device=H.device)[:, None, :, None]
     far_valid = (~same | gap[:, :, None]).flatten(2).flatten(0, 1)
-    others = torch.cat([ring.flatten(0, 1), far], dim=1)
+    others = torch.cat([ring.flatten(0, 1), far.to(exact)], dim=1)
     valid = torch.cat([ring_valid.flatten(0, 1), far_valid], dim=1)
     precision = soft_average_precision(positive.flatten(), others, valid)
     weight = seen.flatten().to(precision.dtype)
     return 1 - (precision * weight).sum() / weight.sum().clamp(min=1)
 
 
-def _spread(image: Tensor, border: int) -> Float[Tensor, "b n 2"]:
-    """One random whole pixel in each 8x8 cell of each image, ``border`` px from its edge."""
-    batch, _, height, width = image.shape
+def draw_queries(
+    batch: int, width: int, height: int, device: torch.device | str
+) -> Float[Tensor, "b n 2"]:
+    """One random pixel in each 8x8 cell of each fixed image, 16 px from its edge or more."""
+    return _spread(batch, width, height, BORDER, device)
+
+
+def draw_distractors(
+    batch: int, width: int, height: int, device: torch.device | str
+) -> Float[Tensor, "b m 2"]:
+    """One random pixel in each 8x8 cell of each moving image."""
+    return _spread(batch, width, height, 0, device)
+
+
+def _spread(
+    batch: int, width: int, height: int, border: int, device: torch.device | str
+) -> Float[Tensor, "b n 2"]:
     rows, columns = (height - 2 * border) // STEP, (width - 2 * border) // STEP
-    cells = torch.cartesian_prod(
-        torch.arange(rows, device=image.device), torch.arange(columns, device=image.device)
-    ).flip(-1)
-    jitter = torch.randint(0, STEP, (batch, rows * columns, 2), device=image.device)
+    y, x = torch.meshgrid(
+        torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij"
+    )
+    cells = torch.stack([x, y], dim=-1).flatten(0, 1)
+    jitter = torch.randint(0, STEP, (batch, rows * columns, 2), device=device)
     return (cells * STEP + jitter + border).float()
 
 
-def _look_up(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> Tensor:
-    """Features (b, n, c) at whole-pixel points; points outside are moved to the border."""
-    height, width = image.shape[-2:]
+def _flat_index(points: Float[Tensor, "*n 2"], width: int, height: int) -> Int64[Tensor, "*n"]:
+    """Place of whole-pixel points in a flattened image; those outside are moved to the border."""
     x, y = points[..., 0].long().clamp(0, width - 1), points[..., 1].long().clamp(0, height - 1)
-    index = (y * width + x)[..., None].expand(-1, -1, image.shape[1])
+    return y * width + x
+
+
+def _look_up(image: Float[Tensor, "b c h w"], points: Float[Tensor, "b n 2"]) -> Tensor:
+    """Features (b, n, c) at whole-pixel points."""
+    height, width = image.shape[-2:]
+    index = _flat_index(points, width, height)[..., None].expand(-1, -1, image.shape[1])
     return image.flatten(2).mT.gather(1, index)

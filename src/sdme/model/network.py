@@ -20,8 +20,8 @@ MIN_SIDE = 32
 class Matching:
     """What the matching (SM) branch sees.
 
-    ``descriptors`` have unit length; ``repeatability`` lies in [0, 1); ``agents`` are the updated
-    agents, ``None`` when the block is switched off.
+    ``descriptors`` have unit length, to the precision of the convolutions; ``repeatability`` lies
+    in [0, 1); ``agents`` are the updated agents, ``None`` when the block is switched off.
     """
 
     descriptors: Float[Tensor, "b c h w"]
@@ -85,7 +85,8 @@ class SdmeNetwork(nn.Module):
         if self.agent_block is not None:
             features, agents = self.agent_block(features)
         repeatability = squash(self.repeatability(features.square()).float())
-        return Matching(F.normalize(features.float(), dim=1), repeatability, agents)
+        descriptors = F.normalize(features.float(), dim=1).to(features.dtype)
+        return Matching(descriptors, repeatability, agents)
 
     def align(self, shared: Float[Tensor, "b 64 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Structure map (DA)."""
@@ -101,4 +102,5 @@ class SdmeNetwork(nn.Module):
         """Both tasks on a batch of images."""
         shared = self.encode(image)
         matching = self.match(shared)
-        return Features(matching.descriptors, matching.repeatability, self.align(shared))
+        descriptors = matching.descriptors.float()
+        return Features(descriptors, matching.repeatability, self.align(shared))

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from sdme.config import TrainSettings
 from sdme.errors import InputError
 from sdme.files import replacing
+from sdme.model.network import SdmeNetwork
 
 
 @dataclass
@@ -20,7 +20,7 @@ class TrainState:
     time limit; ``skipped`` counts steps whose gradient was not finite.
     """
 
-    network: nn.Module
+    network: SdmeNetwork
     optimizer: torch.optim.Optimizer
     settings: TrainSettings
     step: int = 0
@@ -37,16 +37,15 @@ def save_checkpoint(path: Path, state: TrainState) -> None:
         "step": state.step,
         "skipped": state.skipped,
         "total": state.total,
-        "random_cpu": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        content["random_cuda"] = torch.cuda.get_rng_state()
     with replacing(path) as temporary:
         torch.save(content, temporary)
 
 
 def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None:
-    """Continue from a checkpoint: ``state`` and the random generators become what was saved.
+    """Continue from a checkpoint: ``state`` becomes what was saved.
+
+    There is no random state to restore: what a step draws depends on seed and step alone.
 
     Raises:
         InputError: the file cannot be read or was written with other settings.
@@ -63,6 +62,3 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
     state.optimizer.load_state_dict(content["optimizer"])
     state.step, state.skipped = content["step"], content["skipped"]
     state.total = content["total"]
-    torch.set_rng_state(content["random_cpu"].cpu())
-    if "random_cuda" in content and device.type == "cuda":
-        torch.cuda.set_rng_state(content["random_cuda"].cpu())

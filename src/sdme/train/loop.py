@@ -2,114 +2,147 @@
 
 ::
 
-    python -m sdme.train SETTINGS.toml --packs DIR --out RUN        one CPU or one GPU
-    python -m sdme.train SETTINGS.toml --packs DIR --out RUN        the same again: resumes
+    sdme train general DATA/pairs/train DATA/photos/train --val DATA/pairs/val -o RUN
+    the same again                                                      resumes
 
-``DIR`` has ``pairs/train``, ``photos/train`` and ``pairs/val`` with packs. ``RUN`` receives
-``checkpoint.pt``, ``log.jsonl`` and, at the end and at every checkpoint, ``weights.safetensors``.
+``RUN`` receives ``checkpoint.pt``, ``log.jsonl`` and, at the end and at every checkpoint,
+``weights.safetensors``.
 """
 
-import json
 import math
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
 from sdme.config import TrainSettings
-from sdme.data.batches import Batch, ImageStore, load_store, make_batch
-from sdme.data.packs import list_packs
+from sdme.data.batches import Batch, make_batch, seed_generators
+from sdme.data.pairs import ImagePair
+from sdme.data.store import DeviceStore, load_store
 from sdme.errors import InputError
 from sdme.model.network import SdmeNetwork
-from sdme.model.weights import save_weights
+from sdme.model.weights import load_network, save_weights
 from sdme.train.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from sdme.train.log import TrainLog
 from sdme.train.step import (
     NAMES,
     LossFunction,
+    Objective,
     branch_losses,
     compute_gradients,
     matching_parameters,
 )
 from sdme.train.validate import validate
 
+LOGGED = [*NAMES, "matching_share", "norm_encoder", "norm_alignment", "norm_matching"]
+
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What does not change the result of a run: places, device, and when to pause."""
+    """What does not change the result of a run: its folder, device, and when to pause."""
 
-    packs: Path
     out: Path
     device: torch.device
     seconds: float = math.inf
-    limit: int | None = None
 
 
-def train(settings: TrainSettings, options: RunOptions) -> TrainState:
+def train(
+    settings: TrainSettings,
+    training: Sequence[ImagePair],
+    validation: Sequence[ImagePair],
+    options: RunOptions,
+) -> TrainState:
     """Run or resume a training until its last step or the time limit; then save.
 
-    Ctrl-C loses the steps since the last checkpoint, nothing else.
+    ``training`` and ``validation`` are pairs on one pixel grid, and photos; without ``validation``
+    there are no figures on the way. Ctrl-C loses the steps since the last checkpoint, nothing else.
 
     Raises:
-        InputError: packs or checkpoint cannot be used.
+        InputError: pictures, starting weights or checkpoint cannot be used.
     """
     begin = time.monotonic()
     if settings.steps is None and math.isinf(options.seconds):
         raise InputError("neither steps nor a time limit is given; set steps or give --seconds")
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot use folder {options.out}: {error.strerror}") from None
-    checkpoint, console = options.out / "checkpoint.pt", Console(stderr=True)
-    torch.manual_seed(settings.seed)
     torch.backends.cudnn.benchmark = True
-    network = SdmeNetwork(settings.network).to(options.device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = TrainState(network, _optimizer(network, settings), settings, total=settings.steps)
+    state = _new_state(settings, options.device)
+    network = state.network
+    checkpoint, console = options.out / "checkpoint.pt", Console(stderr=True)
     if checkpoint.exists():
         load_checkpoint(checkpoint, state, options.device)
         console.print(f"resumed at step {state.step}")
-    training, validation = _load_stores(settings, options)
+    store = DeviceStore(
+        load_store(training, settings.data), settings.data, options.device, settings.seed
+    )
+    held_out = None
+    if validation:
+        held_out = load_store(validation, settings.data).to(options.device)
+    _make_folder(options.out)
     network.train()
     losses_of = branch_losses
     if settings.compile and options.device.type == "cuda":
         network.encoder.compile(dynamic=False)
         losses_of = torch.compile(branch_losses, dynamic=False)
+    objective = Objective.of(settings.losses, options.device)
     clock = _Clock(options.device)
-    log = _Log(options.out / "log.jsonl", console, options.device)
+    log = TrainLog(options.out / "log.jsonl", console, LOGGED, options.device)
     try:
         while _is_unfinished(state) and time.monotonic() - begin < options.seconds:
             if state.total is None:
                 state.total = clock.total_steps(state.step, begin + options.seconds)
-            for batch in _batches(training, state):
+            for batch in _batches(store, state):
                 if _is_unfinished(state):
-                    _one_step(state, batch, log, losses_of)
+                    _one_step(state, batch, objective, log, losses_of)
             if _is_due(state, settings.log_every):
-                state.skipped += log.write(state)
-            if _is_due(state, settings.validate_every):
-                figures = validate(network, validation, settings.data, settings.validation_pairs)
-                log.write_validation(state, asdict(figures))
+                _write(log, state)
+            if held_out and _is_due(state, settings.validate_every):
+                figures = validate(network, held_out, settings.data, settings.validation_pairs)
+                log.write_validation(state.step, asdict(figures))
             if _is_due(state, settings.checkpoint_every):
                 _save(state, options.out)
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
         return state
-    state.skipped += log.write(state)
+    _write(log, state)
     _save(state, options.out)
     return state
 
 
-def _batches(store: ImageStore, state: TrainState) -> list[Batch]:
-    """The batches of the next few steps, made together: fewer, larger launches."""
-    settings, form = state.settings, torch.channels_last
+def _new_state(settings: TrainSettings, device: torch.device) -> TrainState:
+    torch.manual_seed(settings.seed)
+    if settings.start is None:
+        network = SdmeNetwork(settings.network)
+    else:
+        network = load_network(settings.start)
+        if network.settings != settings.network:
+            raise InputError(
+                f"{settings.start} has other network settings than the run; give [network] as in "
+                "its model card, or train from scratch"
+            )
+    network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainState(network, _optimizer(network, settings), settings, total=settings.steps)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot use folder {folder}: {error.strerror}") from None
+
+
+def _batches(store: DeviceStore, state: TrainState) -> list[Batch]:
+    """The batches of the next few steps, made together: fewer, larger launches.
+
+    They depend on seed and step alone, so that a resumed run sees what an uninterrupted one sees.
+    """
+    settings = state.settings
     difficulty = min(1.0, state.step / settings.easy_steps) if settings.easy_steps else 1.0
-    made = make_batch(store, settings.batch * settings.chunk, settings.data, difficulty)
-    fixed, moving = (i.contiguous(memory_format=form) for i in (made.fixed, made.moving))
-    parts = zip(*(t.split(settings.batch) for t in (fixed, moving, made.H)), strict=True)
-    return [Batch(*part) for part in parts]
+    seed_generators(settings.seed, state.step)
+    count = settings.batch * settings.chunk
+    return make_batch(store.at(state.step), count, settings.data, difficulty).split(settings.batch)
 
 
 def _is_due(state: TrainState, every: int) -> bool:
@@ -144,11 +177,14 @@ class _Clock:
         return step + max(1, int((deadline - now) * speed * self.reserve))
 
 
-def _one_step(state: TrainState, batch: Batch, log: "_Log", losses_of: LossFunction) -> None:
+def _one_step(
+    state: TrainState, batch: Batch, objective: Objective, log: TrainLog, losses_of: LossFunction
+) -> None:
     """One update; nothing waits for the device."""
     settings, network = state.settings, state.network
-    assert isinstance(network, SdmeNetwork)
-    if state.total and state.step >= settings.frozen_from * state.total:
+    if not settings.frozen_from or (
+        state.total and state.step >= settings.frozen_from * state.total
+    ):
         network.freeze_statistics()
     for group in state.optimizer.param_groups:
         group["lr"].fill_(learning_rate(settings, state.step, state.total))
@@ -156,17 +192,19 @@ def _one_step(state: TrainState, batch: Batch, log: "_Log", losses_of: LossFunct
     report = compute_gradients(
         network,
         batch,
-        settings.losses,
+        objective,
         bfloat16=settings.precision == "bfloat16" and batch.H.is_cuda,
         losses_of=losses_of,
     )
-    groups = [network.encoder, network.alignment, None]
-    norm = torch.stack([_clip(network, part, settings.gradient_clip) for part in groups]).sum()
-    skip = (~norm.isfinite()).float()
-    state.optimizer.found_inf = skip  # type: ignore[attr-defined]  # the fused step looks at it
+    groups = [network.encoder.parameters(), network.alignment.parameters()]
+    norms = torch.stack(
+        [_clip(group, settings.gradient_clip) for group in (*groups, matching_parameters(network))]
+    )
+    skipped = (~norms.sum().isfinite()).float()
+    state.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused step looks at it
     state.optimizer.step()
     state.step += 1
-    log.add(torch.cat([report.losses, torch.stack([report.share, norm, skip])]))
+    log.add(torch.cat([report.losses, report.share[None], norms]), skipped)
 
 
 def learning_rate(settings: TrainSettings, step: int, total: int | None) -> float:
@@ -176,9 +214,8 @@ def learning_rate(settings: TrainSettings, step: int, total: int | None) -> floa
     return settings.learning_rate * warm * (1 + math.cos(math.pi * share)) / 2
 
 
-def _clip(network: SdmeNetwork, part: torch.nn.Module | None, largest: float) -> Tensor:
-    """Clip the gradient of one part by its own norm (``None``: what only matching uses)."""
-    parameters = matching_parameters(network) if part is None else part.parameters()
+def _clip(parameters: Iterable[torch.nn.Parameter], largest: float) -> Tensor:
+    """Clip the gradient of one part by its own norm, which is returned."""
     return torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], largest)
 
 
@@ -193,60 +230,11 @@ def _optimizer(network: SdmeNetwork, settings: TrainSettings) -> torch.optim.Opt
     )
 
 
-def _load_stores(settings: TrainSettings, options: RunOptions) -> tuple[ImageStore, ImageStore]:
-    where, device, limit = options.packs, options.device, options.limit
-    pairs, photos = list_packs(where / "pairs/train"), list_packs(where / "photos/train")
-    training = load_store(pairs, photos, settings.data, device, limit)
-    return training, load_store(list_packs(where / "pairs/val"), [], settings.data, device, limit)
+def _write(log: TrainLog, state: TrainState) -> None:
+    rate = learning_rate(state.settings, state.step, state.total)
+    state.skipped += log.write(state.step, state.settings.batch, learning_rate=rate)
 
 
 def _save(state: TrainState, folder: Path) -> None:
     save_checkpoint(folder / "checkpoint.pt", state)
-    assert isinstance(state.network, SdmeNetwork)
     save_weights(folder / "weights.safetensors", state.network)
-
-
-class _Log:
-    """Means over the steps since the last line, kept on the device until a line is due."""
-
-    def __init__(self, path: Path, console: Console, device: torch.device) -> None:
-        self.path, self.console = path, console
-        self.names = [*NAMES, "matching_share", "gradient_norm", "skipped"]
-        self.sum = torch.zeros(len(self.names), device=device)
-        self.count, self.since = 0, time.monotonic()
-
-    def add(self, values: Tensor) -> None:
-        """Add one step's numbers; those of a skipped step do not count."""
-        kept = torch.where(values[-1] > 0, torch.zeros_like(values), values)
-        kept[-1] = values[-1]
-        self.sum += kept.detach()
-        self.count += 1
-
-    def write(self, state: TrainState) -> int:
-        """Write one line and start anew; returns the number of skipped steps it covers."""
-        if not self.count:
-            return 0
-        values = self.sum.tolist()
-        skipped = round(values[-1])
-        seconds = time.monotonic() - self.since
-        row = {n: v / max(self.count - skipped, 1) for n, v in zip(self.names, values, strict=True)}
-        row |= {
-            "skipped": skipped,
-            "learning_rate": learning_rate(state.settings, state.step, state.total),
-        }
-        row["pairs_per_second"] = self.count * state.settings.batch / seconds
-        self._append(state.step, row)
-        self.sum.zero_()
-        self.count, self.since = 0, time.monotonic()
-        return skipped
-
-    def write_validation(self, state: TrainState, values: dict[str, float]) -> None:
-        """Write a line of validation figures."""
-        self._append(state.step, {f"val_{name}": value for name, value in values.items()})
-        self.since = time.monotonic()
-
-    def _append(self, step: int, row: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **row}) + "\n")
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
-        self.console.print(f"step {step}  {numbers}", soft_wrap=True, highlight=False)

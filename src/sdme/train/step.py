@@ -1,6 +1,6 @@
 """One training step: both tasks' losses, their balance, and the gradients of all parameters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from sdme.config import LossSettings
 from sdme.data.batches import Batch
 from sdme.losses.agents import agent_diversity_loss
 from sdme.losses.average_precision import average_precision_loss
-from sdme.losses.convergence import alignment_losses, draw_perturbations
+from sdme.losses.convergence import alignment_losses
 from sdme.losses.guidance import dense_guidance_loss
 from sdme.losses.min_norm import min_norm_share
 from sdme.losses.repeatability import cosine_repeatability_loss, peakiness_loss
@@ -26,11 +26,37 @@ NAMES = (
     "brightness",
     "convexity",
 )
+MATCHING_TERMS = 5  # the first of NAMES; the others belong to alignment
 
 
 LossFunction = Callable[
-    [SdmeNetwork, list[Tensor], list[Tensor], Tensor, LossSettings], tuple[Tensor, Tensor, Tensor]
+    [SdmeNetwork, list[Tensor], list[Tensor], Batch, "Objective"], tuple[Tensor, Tensor, Tensor]
 ]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss settings as the device sees them.
+
+    Weights are a tensor, so that runs with other weights share one compiled step. ``weights`` go
+    by ``NAMES``; ``guided`` is 1 where repeatability weights the alignment losses, else 0.
+    """
+
+    weights: Float[Tensor, " names"]
+    guided: Float[Tensor, ""]
+    unit_weights: bool
+    matching_share: Float[Tensor, ""] | None
+
+    @staticmethod
+    def of(settings: LossSettings, device: torch.device) -> "Objective":
+        """From settings, once a run: each call copies to the device."""
+        share = settings.matching_share
+        return Objective(
+            torch.tensor([getattr(settings, name) for name in NAMES], device=device),
+            torch.tensor(float(settings.weighted_alignment), device=device),
+            settings.unit_weights,
+            None if share is None else torch.tensor(share, device=device),
+        )
 
 
 @dataclass(frozen=True)
@@ -44,7 +70,7 @@ class StepReport:
 def compute_gradients(
     network: SdmeNetwork,
     batch: Batch,
-    settings: LossSettings,
+    objective: Objective,
     *,
     bfloat16: bool,
     losses_of: LossFunction,
@@ -65,23 +91,20 @@ def compute_gradients(
         for_matching = [z.detach().requires_grad_() for z in shared]
         for_alignment = [z.detach().requires_grad_() for z in shared]
         matching, alignment, losses = losses_of(
-            network, for_matching, for_alignment, batch.H, settings
+            network, for_matching, for_alignment, batch, objective
         )
     (matching + alignment).backward()
     first, second = _gradients(for_matching), _gradients(for_alignment)
-    if settings.matching_share is None:
+    share = objective.matching_share
+    if share is None:
         share = min_norm_share(first, second, matching, alignment)
-    else:
-        share = torch.full_like(matching, settings.matching_share)
     combined = [
         (share * a + (1 - share) * b).to(z.dtype)
         for a, b, z in zip(first, second, shared, strict=True)
     ]
     with torch.no_grad():
-        for parameter in network.alignment.parameters():
-            _scale_gradient(parameter, 1 - share)
-        for parameter in matching_parameters(network):
-            _scale_gradient(parameter, share)
+        _scale_gradients(network.alignment.parameters(), 1 - share)
+        _scale_gradients(matching_parameters(network), share)
     torch.autograd.backward(shared, combined)
     return StepReport(losses, share.detach())
 
@@ -90,59 +113,50 @@ def branch_losses(
     network: SdmeNetwork,
     for_matching: list[Tensor],
     for_alignment: list[Tensor],
-    H: Float[Tensor, "b 3 3"],
-    settings: LossSettings,
+    batch: Batch,
+    objective: Objective,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run both branches on shared features of both images; then :func:`task_losses`."""
     matchings = [network.match(z) for z in for_matching]
     structures = [network.align(z) for z in for_alignment]
-    with torch.autocast(H.device.type, enabled=False):
-        return task_losses(network, matchings, structures, H, settings)
+    with torch.autocast(batch.H.device.type, enabled=False):
+        return task_losses(network, matchings, structures, batch, objective)
 
 
 def task_losses(
     network: SdmeNetwork,
     matchings: list[Matching],
     structures: list[Tensor],
-    H: Float[Tensor, "b 3 3"],
-    settings: LossSettings,
+    batch: Batch,
+    objective: Objective,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Loss of the matching task, of the alignment task, and all terms by ``NAMES``."""
     one, two = matchings
-    zero = H.new_zeros(())
-    terms = [
-        average_precision_loss(one.descriptors, two.descriptors, H),
-        cosine_repeatability_loss(one.repeatability, two.repeatability, H),
-        (peakiness_loss(one.repeatability) + peakiness_loss(two.repeatability)) / 2,
-        dense_guidance_loss(one.repeatability, structures[0], network.guidance_gain)
-        + dense_guidance_loss(two.repeatability, structures[1], network.guidance_gain),
-        zero,
-    ]
+    diversity = batch.H.new_zeros(())
     if one.agents is not None and two.agents is not None:
-        terms[-1] = (agent_diversity_loss(one.agents) + agent_diversity_loss(two.agents)) / 2
-    weights = [torch.ones_like(m.repeatability) for m in matchings]
-    if settings.weighted_alignment:
-        weights = [m.repeatability for m in matchings]
-    brightness, convexity = alignment_losses(
-        structures[0],
-        structures[1],
-        weights[0],
-        weights[1],
-        H,
-        draw_perturbations(len(H), H),
-        unit_weights=settings.unit_weights,
+        diversity = (agent_diversity_loss(one.agents) + agent_diversity_loss(two.agents)) / 2
+    weights = [objective.guided * m.repeatability + (1 - objective.guided) for m in matchings]
+    terms = torch.stack(
+        [
+            average_precision_loss(
+                one.descriptors, two.descriptors, batch.H, batch.queries, batch.distractors
+            ),
+            cosine_repeatability_loss(one.repeatability, two.repeatability, batch.H),
+            (peakiness_loss(one.repeatability) + peakiness_loss(two.repeatability)) / 2,
+            dense_guidance_loss(one.repeatability, structures[0], network.guidance_gain)
+            + dense_guidance_loss(two.repeatability, structures[1], network.guidance_gain),
+            diversity,
+            *alignment_losses(
+                *structures,
+                *weights,
+                batch.H,
+                batch.perturbations,
+                unit_weights=objective.unit_weights,
+            ),
+        ]
     )
-    weights_of_terms = (
-        settings.average_precision,
-        settings.repeatability,
-        settings.peakiness,
-        settings.guidance,
-        settings.agents,
-    )
-    matching = sum((w * t for w, t in zip(weights_of_terms, terms, strict=True)), zero)
-    losses = torch.stack([t.detach() for t in (*terms, brightness, convexity)])
-    alignment = settings.brightness * brightness + settings.convexity * convexity
-    return matching, alignment, losses
+    weighted = objective.weights * terms
+    return weighted[:MATCHING_TERMS].sum(), weighted[MATCHING_TERMS:].sum(), terms.detach()
 
 
 def matching_parameters(network: SdmeNetwork) -> list[torch.nn.Parameter]:
@@ -156,6 +170,6 @@ def _gradients(leaves: list[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(z) if z.grad is None else z.grad for z in leaves]
 
 
-def _scale_gradient(parameter: torch.nn.Parameter, factor: Tensor) -> None:
-    if parameter.grad is not None:
-        parameter.grad *= factor
+def _scale_gradients(parameters: Iterable[torch.nn.Parameter], factor: Tensor) -> None:
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    torch._foreach_mul_(gradients, factor)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sdme.config import DataSettings
-from sdme.data.batches import ImageStore, make_batch
+from sdme.data.batches import make_batch
+from sdme.data.store import ImageStore
 from sdme.geometry.homography import apply_homography, corner_error
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import inside
@@ -44,7 +45,7 @@ def validate(
     settings = settings.model_copy(update=real)
     was_training = network.training
     network.eval()
-    devices = [store.first.device] if store.first.is_cuda else []
+    devices = [store.pictures.device] if store.pictures.is_cuda else []
     rows = []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(0)

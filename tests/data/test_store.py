@@ -1,0 +1,131 @@
+"""Pictures for training: what is decoded, how sets are weighted, and parts that take turns."""
+
+import numpy as np
+import pytest
+import torch
+
+from sdme.config import DataSettings
+from sdme.data.sources import read_all
+from sdme.data.store import DeviceStore, ImageStore, chosen_items, draw_part, load_store
+from sdme.errors import InputError
+
+SETTINGS = DataSettings(fixed_side=32, moving_side=48, max_shift=8, stored_side=80)
+CPU = torch.device("cpu")
+
+
+def grey(level, height=40, width=40):
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def pack(write_pack, path, content):
+    return read_all([write_pack(path, content)]).pairs
+
+
+def pairs_of(count, level=10):
+    return {f"{i:02}.{s}.png": grey(level + i) for i in range(count) for s in "ab"}
+
+
+def test_sets_weigh_by_the_root_of_their_size(tmp_path, write_pack):
+    items = [
+        *pack(write_pack, tmp_path / "s.tar", pairs_of(4)),
+        *pack(write_pack, tmp_path / "p.tar", {"x.png": grey(200)}),
+        *pack(write_pack, tmp_path / "l.tar", pairs_of(16, 50)),
+    ]
+    store = load_store(items, SETTINGS)
+    assert store.pictures.shape == (41, 80, 80, 3) and store.pictures.dtype == torch.uint8
+    assert (store.pairs, store.photos, store.side) == (20, 1, 80)
+    probability = torch.diff(store.cumulative, prepend=torch.zeros(1))
+    torch.testing.assert_close(probability[:4].sum(), torch.tensor(1 / 3))
+    torch.testing.assert_close(probability[4:].sum(), torch.tensor(2 / 3))
+    assert store.first[-1] == store.second[-1]
+    assert store.pictures[store.first[-1], 0, 0, 0] == 200
+    assert (store.first[:20] != store.second[:20]).all()
+
+
+def test_long_pictures_give_both_ends_and_sides_stay_together(tmp_path, write_pack):
+    tall = np.zeros((120, 40, 3), np.uint8)
+    tall[:60], tall[60:] = 50, 100
+    content = {"x.a.png": tall, "x.b.png": 255 - tall}
+    store = load_store(pack(write_pack, tmp_path / "p.tar", content), SETTINGS)
+    assert store.pairs == 2
+    assert store.pictures[store.first, 40, 40, 0].tolist() == [50, 100]
+    assert store.pictures[store.second, 40, 40, 0].tolist() == [205, 155]
+    wide = load_store(pack(write_pack, tmp_path / "w.tar", {"w.png": grey(9, 40, 44)}), SETTINGS)
+    assert (wide.pairs, wide.photos) == (0, 1)
+
+
+def test_nothing_to_train_on():
+    with pytest.raises(InputError, match="nothing to train on"):
+        load_store([], SETTINGS)
+
+
+def test_pairs_with_a_transform_are_refused(tmp_path, write_pack):
+    (item,) = pack(write_pack, tmp_path / "p.tar", pairs_of(1))
+    moved = type(item)(item.dataset, item.id, item.fixed, item.moving, np.eye(3))
+    with pytest.raises(InputError, match="not on one pixel grid"):
+        load_store([moved], SETTINGS)
+
+
+def test_chosen_sets_and_share(tmp_path, write_pack):
+    items = [
+        *pack(write_pack, tmp_path / "one.tar", pairs_of(20)),
+        *pack(write_pack, tmp_path / "two.tar", pairs_of(3)),
+        *pack(write_pack, tmp_path / "photos.tar", {f"{i}.png": grey(i) for i in range(5)}),
+    ]
+
+    def chosen(**update):
+        kept = chosen_items(items, SETTINGS.model_copy(update=update))
+        return {
+            name: [i.id for i in kept if i.dataset == name] for name in {i.dataset for i in kept}
+        }
+
+    assert {k: len(v) for k, v in chosen().items()} == {"one": 20, "two": 3, "photos": 5}
+    assert set(chosen(datasets=("two", "photos"))) == {"two", "photos"}
+    tenth = chosen(pair_fraction=0.1)
+    assert {k: len(v) for k, v in tenth.items()} == {"one": 2, "two": 1, "photos": 5}
+    assert tenth["one"] == ["00", "10"]  # spread over the set
+    with pytest.raises(InputError, match="no set three in the data, which has one, photos, two"):
+        chosen(datasets=("one", "three"))
+
+
+def numbered_store(pairs, photos):
+    """Pictures whose level tells which they are: pairs are 2 i and 2 i + 1."""
+    count = 2 * pairs + photos
+    pictures = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 4, 4, 3)
+    first = torch.cat([torch.arange(0, 2 * pairs, 2), torch.arange(2 * pairs, count)])
+    second = torch.cat([torch.arange(0, 2 * pairs, 2) + 1, torch.arange(2 * pairs, count)])
+    return ImageStore(pictures, first, second, pairs, torch.linspace(0, 1, pairs + 1)[1:])
+
+
+@pytest.mark.parametrize("pairs, photos, capacity", [(20, 10, 25), (20, 0, 7), (0, 30, 11)])
+def test_a_part_keeps_items_whole_and_their_proportion(pairs, photos, capacity):
+    whole = numbered_store(pairs, photos)
+    part = draw_part(whole, capacity, [0, 1])
+    assert capacity - 2 <= len(part.pictures) <= capacity
+    share = 2 * pairs / (2 * pairs + photos)
+    assert 2 * part.pairs == pytest.approx(capacity * share, abs=2)
+    level = part.pictures[:, 0, 0, 0].int()
+    first, second = level[part.first], level[part.second]
+    assert (second[: part.pairs] == first[: part.pairs] + 1).all()
+    assert (first[: part.pairs] % 2 == 0).all()
+    assert torch.equal(first[part.pairs :], second[part.pairs :])
+    assert len(set(first.tolist())) == len(first)
+    assert len(part.cumulative) == part.pairs
+    assert not part.pairs or part.cumulative[-1] == 1
+
+
+def test_parts_take_turns_and_repeat_with_seed_and_step():
+    whole = numbered_store(30, 20)
+    settings = SETTINGS.model_copy(update={"device_gib": 10 * 48 / 2**30, "refresh_every": 100})
+    one, two = (DeviceStore(whole, settings, CPU, seed=3) for _ in range(2))
+    early, same, later = (one.at(step).pictures for step in (0, 99, 100))
+    assert early is same and not torch.equal(early, later)
+    assert torch.equal(two.at(150).pictures, later)  # a resumed run
+    seen = {int(v) for step in range(0, 6000, 100) for v in one.at(step).pictures[:, 0, 0, 0]}
+    assert seen == set(range(80))
+    assert not torch.equal(DeviceStore(whole, settings, CPU, seed=4).at(0).pictures, early)
+
+
+def test_what_fits_stays():
+    store = DeviceStore(numbered_store(3, 2), SETTINGS, CPU, seed=0)
+    assert len(store.at(0).pictures) == 8 and store.at(0) is store.at(10_000)
