@@ -48,6 +48,7 @@ class RunOptions:
     out: Path
     device: torch.device
     seconds: float = math.inf
+    quiet: bool = False
 
 
 def train(
@@ -70,7 +71,7 @@ def train(
     torch.backends.cudnn.benchmark = True
     state = _new_state(settings, options.device)
     network = state.network
-    checkpoint, console = options.out / "checkpoint.pt", Console(stderr=True)
+    checkpoint, console = options.out / "checkpoint.pt", Console(stderr=True, quiet=options.quiet)
     if checkpoint.exists():
         load_checkpoint(checkpoint, state, options.device)
         console.print(f"resumed at step {state.step}")
