@@ -1,43 +1,88 @@
-"""Time the parts of a training step on random pictures.
+"""Time a training step and its parts on random pictures, in the sizes of the paper's protocol.
 
 ::
 
     python benchmarks/train_step.py --batch 16 --device cuda
 
-Prints a line a part: batch creation, and the whole step eager and compiled, in milliseconds and
-pairs a second (medians over repeated runs, after warm-up).
+Prints a line a part: milliseconds (medians over repeated runs, after warm-up) and pairs a second.
+A loss is timed forward and backward on feature maps that are there; on CUDA all is compiled, unless
+``--eager`` is given. ``--what step`` leaves the parts out, which take minutes to compile.
 """
 
 import argparse
+import contextlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from sdme.config import DataSettings, TrainSettings
-from sdme.data.batches import ImageStore, make_batch
+from sdme.config import DataSettings, LossSettings, TrainSettings
+from sdme.data.batches import Batch, make_batch
+from sdme.data.store import ImageStore
+from sdme.losses.agents import agent_diversity_loss
+from sdme.losses.average_precision import average_precision_loss
+from sdme.losses.convergence import alignment_losses
+from sdme.losses.guidance import dense_guidance_loss
+from sdme.losses.repeatability import cosine_repeatability_loss, peakiness_loss
 from sdme.model.network import SdmeNetwork
-from sdme.train.step import LossFunction, branch_losses, compute_gradients
+from sdme.model.structure import structure_map
+from sdme.train.loop import make_optimizer
+from sdme.train.step import Objective, branch_losses, compute_gradients
+
+CHUNK = 8
+P, R = ParamSpec("P"), TypeVar("R")
 
 
-def median_seconds(action: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """Median time of an action, the device idle before and after it."""
+@dataclass(frozen=True)
+class Bench:
+    """What all timings share. ``lock`` lets two processes compile at once and time in turn."""
 
-    def wait() -> None:
-        if device.type == "cuda":
+    device: torch.device
+    batch: int
+    repeats: int
+    compiled: bool
+    lock: Path | None
+
+    def report(self, name: str, action: Callable[[], object], pairs: int | None = None) -> None:
+        """Print the median time of an action, the device idle before and after it."""
+        for _ in range(3):
+            action()
+        times = []
+        with self._alone():
+            for _ in range(self.repeats):
+                self._wait()
+                begin = time.perf_counter()
+                action()
+                self._wait()
+                times.append(time.perf_counter() - begin)
+        seconds = statistics.median(times)
+        rate = (pairs or self.batch) / seconds
+        print(f"{name:44s} {seconds * 1e3:9.2f} ms {rate:9.0f} pairs/s", flush=True)
+
+    def compile(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, compiled where that is wanted."""
+        return torch.compile(function, dynamic=False) if self.compiled else function
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    for _ in range(3):
-        action()
-    times = []
-    for _ in range(repeats):
-        wait()
-        begin = time.perf_counter()
-        action()
-        wait()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self.lock is None:
+            yield
+            return
+        import fcntl
+
+        with self.lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
 
 def main() -> None:
@@ -46,33 +91,127 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--what", choices=["all", "step", "parts"], default="all")
+    parser.add_argument("--eager", action="store_true")
+    parser.add_argument("--lock", type=Path, help="file that two such processes lock to time alone")
     args = parser.parse_args()
     device = torch.device(args.device)
     torch.backends.cudnn.benchmark = True
+    compiled = device.type == "cuda" and not args.eager
+    bench = Bench(device, args.batch, args.repeats, compiled, args.lock)
     data = DataSettings(fixed_side=args.side, moving_side=args.side * 3 // 2)
-    pictures = torch.randint(0, 255, (64, 3, 320, 320), dtype=torch.uint8, device=device)
-    store = ImageStore(pictures, pictures.flip(0), 40, torch.linspace(0, 1, 40, device=device))
-    settings = TrainSettings()
-    batch = make_batch(store, args.batch, data)
-    network = SdmeNetwork().to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def step(losses_of: LossFunction) -> None:
-        network.zero_grad(set_to_none=True)
-        bfloat16 = device.type == "cuda"
-        compute_gradients(network, batch, settings.losses, bfloat16=bfloat16, losses_of=losses_of)
-
-    def report(name: str, action: Callable[[], object]) -> None:
-        seconds = median_seconds(action, device, args.repeats)
-        print(f"{name:16s} {seconds * 1e3:9.1f} ms {args.batch / seconds:9.0f} pairs/s", flush=True)
-
-    report("batch creation", lambda: make_batch(store, args.batch, data))
-    report("step, eager", lambda: step(branch_losses))
+    store = random_store(data, device)
+    if args.what != "step":
+        time_parts(bench, make_batch(store, args.batch, data))
+    if args.what != "parts":
+        time_step(bench, store, data)
     if device.type == "cuda":
-        network.encoder.compile(dynamic=False)
-        compiled = torch.compile(branch_losses, dynamic=False)
-        report("step, compiled", lambda: step(compiled))
         print(f"memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+
+
+def random_store(data: DataSettings, device: torch.device) -> ImageStore:
+    """Sixty-four pictures: forty pairs that share them, and photos."""
+    side = data.stored_side
+    pictures = torch.randint(0, 255, (64, side, side, 3), dtype=torch.uint8, device=device)
+    index = torch.arange(64, device=device)
+    second = torch.where(index < 40, index.flip(0), index)
+    return ImageStore(pictures, index, second, 40, torch.linspace(0, 1, 41, device=device)[1:])
+
+
+def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
+    """Batch creation, the whole step, and both together as in the loop."""
+    settings = TrainSettings(batch=bench.batch, chunk=CHUNK)
+    network = SdmeNetwork().to(bench.device).train()
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = make_optimizer(network, settings)
+    objective = Objective.of(settings.losses, bench.device)
+    if bench.compiled:
+        network.encoder.compile(dynamic=False)
+    losses_of = bench.compile(branch_losses)
+    count = bench.batch * CHUNK
+    batches = make_batch(store, count, data).split(bench.batch)
+
+    def step(batch: Batch) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        bfloat16 = bench.device.type == "cuda"
+        compute_gradients(network, batch, objective, bfloat16=bfloat16, losses_of=losses_of)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+    def chunk() -> None:
+        for batch in make_batch(store, count, data).split(bench.batch):
+            step(batch)
+
+    bench.report("batch creation", lambda: make_batch(store, count, data), count)
+    bench.report("step, all losses and update", lambda: step(batches[0]))
+    bench.report("batch creation and steps, as the loop", chunk, count)
+
+
+def time_parts(bench: Bench, batch: Batch) -> None:
+    """The network alone, and each loss forward and backward."""
+    network = SdmeNetwork().to(bench.device).train()
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    bfloat16 = bench.device.type == "cuda"
+    images = [batch.fixed, batch.moving]
+
+    def features(image: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(bench.device.type, torch.bfloat16, enabled=bfloat16):
+            shared = network.encode(image)
+            return network.matching(shared), network.alignment(shared)
+
+    def shape_of_each(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+        return bench.compile(lambda *maps: sum((function(m) for m in maps), batch.H.new_zeros(())))
+
+    bare = bench.compile(features)
+    with torch.no_grad():
+        bench.report("network, forward", lambda: [bare(image) for image in images])
+    bench.report(
+        "network, forward and backward",
+        lambda: sum(f.float().mean() for image in images for f in bare(image)).backward(),  # type: ignore[union-attr]
+    )
+    maps = [m.detach().requires_grad_() for image in images for m in features(image)][::2]
+
+    def agents(rows: Tensor) -> Tensor:
+        assert network.agent_block is not None
+        with torch.autocast(bench.device.type, torch.bfloat16, enabled=bfloat16):
+            return network.agent_block(rows)[0].float().square().mean()
+
+    def structure(rows: Tensor) -> Tensor:
+        return structure_map(F.normalize(rows.float(), dim=1)).square().mean()
+
+    def unit(rows: Tensor) -> Tensor:
+        return F.normalize(rows.float(), dim=1)
+
+    run = shape_of_each(agents)
+    bench.report("agents, forward and backward", lambda: run(*maps).backward())
+    other = shape_of_each(structure)
+    bench.report("structure maps, forward and backward", lambda: other(*maps).backward())
+    descriptors = [unit(m).to(m.dtype).detach().requires_grad_() for m in maps]
+    scalar = [m[:, :1].float().sigmoid().detach().requires_grad_() for m in maps]
+    updated = torch.randn(2, bench.batch, 32, 128, device=bench.device).requires_grad_()
+    draws = batch.H, batch.queries, batch.distractors
+    losses: dict[str, Callable[[], Tensor]] = {
+        "average precision": lambda: average_precision_loss(*descriptors, *draws),  # type: ignore[misc]
+        "repeatability": lambda: cosine_repeatability_loss(*scalar, batch.H),  # type: ignore[misc]
+        "peakiness": lambda: peakiness_loss(scalar[0]) + peakiness_loss(scalar[1]),
+        "guidance": lambda: sum(
+            (dense_guidance_loss(s, s, network.guidance_gain) for s in scalar),
+            batch.H.new_zeros(()),
+        ),
+        "agent diversity": lambda: agent_diversity_loss(updated.flatten(0, 1)),
+        "brightness and convexity": lambda: torch.stack(
+            alignment_losses(
+                *scalar,  # type: ignore[misc]
+                *scalar,
+                batch.H,
+                batch.perturbations,
+                unit_weights=LossSettings().unit_weights,
+            )
+        ).sum(),
+    }
+    for name, loss in losses.items():
+        compiled = bench.compile(loss)
+        bench.report(f"{name}, forward and backward", lambda run=compiled: run().backward())
 
 
 if __name__ == "__main__":

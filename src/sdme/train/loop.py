@@ -124,7 +124,7 @@ def _new_state(settings: TrainSettings, device: torch.device) -> TrainState:
                 "its model card, or train from scratch"
             )
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainState(network, _optimizer(network, settings), settings, total=settings.steps)
+    return TrainState(network, make_optimizer(network, settings), settings, total=settings.steps)
 
 
 def _make_folder(folder: Path) -> None:
@@ -220,7 +220,7 @@ def _clip(parameters: Iterable[torch.nn.Parameter], largest: float) -> Tensor:
     return torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], largest)
 
 
-def _optimizer(network: SdmeNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
+def make_optimizer(network: SdmeNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
     device = next(network.parameters()).device
     return torch.optim.AdamW(
         network.parameters(),
