@@ -79,8 +79,10 @@ def train(
         load_store(training, settings.data), settings.data, options.device, settings.seed
     )
     held_out = None
-    if validation:
-        held_out = load_store(validation, settings.data).to(options.device)
+    known = [v for v in validation if v.dataset in (settings.data.datasets or (v.dataset,))]
+    if known:
+        every = settings.data.model_copy(update={"datasets": (), "pair_fraction": 1.0})
+        held_out = load_store(known, every).to(options.device)
     _make_folder(options.out)
     network.train()
     losses_of = branch_losses
