@@ -55,6 +55,9 @@ class RefineSettings(Settings):
     max_gain: float = Field(
         default=8, ge=1, description="longest step over Gauss-Newton's; 1 is the paper's plain step"
     )
+    weighted: bool = Field(
+        default=True, description="repeatability weights the residuals; else all pixels count alike"
+    )
 
 
 class VerdictSettings(Settings):

@@ -86,7 +86,7 @@ def look(network: nn.Module, frame: Frame, settings: RegisterSettings) -> View:
     features, valid = network(frame.pixels.to(device)), frame.valid.to(device)
     keypoints = detect_keypoints(features.repeatability[0], settings.keypoints, valid[0])
     descriptors = gather_descriptors(features.descriptors[0], keypoints.points)
-    weight = features.repeatability * valid
+    weight = features.repeatability * valid if settings.refine.weighted else valid.float()
     return View(keypoints.points, descriptors, features.structure, weight)
 
 
