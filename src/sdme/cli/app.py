@@ -13,11 +13,15 @@ from sdme.cli.apply import apply
 from sdme.cli.compare import compare
 from sdme.cli.doctor import doctor
 from sdme.cli.evaluate import evaluate
+from sdme.cli.finetune import finetune
 from sdme.cli.models import models
 from sdme.cli.register import register
+from sdme.cli.train import train
 from sdme.errors import SdmeError
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 3, 130, 143
+
+_COMMANDS = (register, apply, evaluate, compare, train, finetune, models, doctor)
 
 app = App(
     name="sdme",
@@ -31,7 +35,7 @@ installation, 2 bad input, 3 the images could not be aligned, 130 interrupted.""
     help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-for _place, _command in enumerate((register, apply, evaluate, compare, models, doctor)):
+for _place, _command in enumerate(_COMMANDS):
     app.command(_command, sort_key=_place)
 
 

@@ -117,7 +117,7 @@ def run(
         raise InputError("no input was given; name a folder, pack or manifest of pairs")
     folder = options.output or Path(default_folder)
     try:
-        with _progress(out) as progress:
+        with evaluation_progress(out) as progress:
             found = evaluate(
                 data,
                 methods,
@@ -161,7 +161,7 @@ def _tell(found: "Evaluation", out: Output) -> None:
 
 
 @contextmanager
-def _progress(out: Output) -> Iterator["Progress"]:
+def evaluation_progress(out: Output) -> Iterator["Progress"]:
     """A bar a method with the time left; elsewhere than on a terminal a line now and then."""
     import sys
 

@@ -10,7 +10,8 @@ from sdme.files import write_text
 from sdme.train.improvement import Improvement
 
 WEIGHTS, START = "weights.safetensors", "start.safetensors"
-CARD, CHECK, LOG, RECORD = "card.md", "data_check.txt", "log.jsonl", "finetune.json"
+CARD, LOG, RECORD = "card.md", "log.jsonl", "finetune.json"
+CHECK, CHECK_DATA = "data_check.txt", "data_check.json"
 HELD_OUT, EVALUATION = "held_out.jsonl", "evaluation"
 
 

@@ -1,0 +1,140 @@
+"""``sdme train``: train a network from a settings file."""
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from sdme.cli.output import JsonFlag, Output, QuietFlag
+
+if TYPE_CHECKING:
+    from sdme.data.pairs import ImagePair
+    from sdme.train.checkpoint import TrainState
+
+Several = Parameter(consume_multiple=True, negative="")
+Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
+Changes = Annotated[list[str], Parameter(name="--set", consume_multiple=True, negative="")]
+
+
+def train(
+    settings: str | None = None,
+    /,
+    *data: Path,
+    val: Annotated[list[Path], Several] | None = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    device: str = "auto",
+    seconds: Seconds | None = None,
+    changes: Changes | None = None,
+    listing: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+) -> int:
+    """Train a network, or go on with a training.
+
+    Examples: `sdme train --list`,
+    `sdme train photo PHOTOS --val PAIRS -o run --seconds 600`,
+    `sdme train my.toml PAIRS PHOTOS -o run --set steps=5000 losses.agents=0`
+
+    The folder receives `weights.safetensors`, for `--model` of the other commands, `log.jsonl` and
+    `checkpoint.pt`. The same command again goes on from the last checkpoint, exactly; Ctrl-C loses
+    the steps since then. To adapt a model to pairs of your own, see `sdme finetune`.
+
+    Parameters
+    ----------
+    settings
+        name of shipped settings, see --list, or a TOML file
+    data
+        packs (.tar), folders of packs, folders or manifests of aligned pairs; single images in
+        packs are trained on as photos
+    val
+        the same, for figures in the log; never trained on
+    output
+        folder of the run [default: training]
+    device
+        auto, cpu, cuda, cuda:N or mps
+    seconds
+        pause after so long; settings that name no number of steps train as many as fit
+    changes
+        NAME=VALUE of single settings, as losses.agents=0
+    listing
+        list the shipped settings: for what, how long on what hardware, and the figures to expect
+    as_json
+        print one JSON object and nothing else
+    quiet
+        print nothing but errors
+    """
+    from sdme.errors import InputError
+    from sdme.train.settings_files import read_settings
+
+    out = Output(as_json, quiet)
+    if listing:
+        return _list(out)
+    if settings is None:
+        raise InputError("no settings were given; name a TOML file or one of sdme train --list")
+    chosen = read_settings(settings, changes or [])
+    if not data:
+        raise InputError("no data was given; name packs, folders or manifests of pairs or photos")
+    from sdme.model.weights import usable_device
+    from sdme.train.loop import RunOptions
+    from sdme.train.loop import train as run
+
+    options = RunOptions(
+        output or Path("training"),
+        usable_device(device),
+        math.inf if seconds is None else seconds,
+        quiet=quiet or as_json,
+    )
+    training, validation = _read(data, out), _read(val, out) if val else ()
+    began = time.monotonic()
+    state = run(chosen, training, validation, options)
+    is_finished = state.total is not None and state.step >= state.total
+    if not is_finished and time.monotonic() - began < options.seconds:
+        raise KeyboardInterrupt
+    _tell(state, is_finished, options.out, out)
+    return 0
+
+
+def _read(paths: Sequence[Path], out: Output) -> Sequence["ImagePair"]:
+    from sdme.data.sources import read_all
+
+    found = read_all(paths, "train")
+    if found.problems:
+        first = found.problems[0]
+        count = len(found.problems)
+        out.warning(f"{count} members left out, the first: {first.where}: {first.why}")
+    return found.pairs
+
+
+def _tell(state: "TrainState", is_finished: bool, folder: Path, out: Output) -> None:
+    weights = folder / "weights.safetensors"
+    out.result(
+        {
+            "step": state.step,
+            "steps": state.total,
+            "finished": is_finished,
+            "skipped": state.skipped,
+            "files": {"weights": str(weights), "log": str(folder / "log.jsonl")},
+        }
+    )
+    if is_finished:
+        out.line(f"done after {state.step} steps; the weights are {weights}")
+    else:
+        aim = "" if state.total is None else f" of {state.total}"
+        out.line(f"paused at step {state.step}{aim}; the same command goes on; so far: {weights}")
+
+
+def _list(out: Output) -> int:
+    from sdme.train.settings_files import shipped_settings, summary_of
+
+    rows: list[dict[str, Any]] = [
+        {"name": name, "summary": summary_of(path), "file": str(path)}
+        for name, path in shipped_settings().items()
+    ]
+    out.result(rows)
+    for row in rows:
+        out.line(f"{row['name']}\t{row['summary']}")
+    return 0

@@ -1,0 +1,144 @@
+"""The command ``sdme train``: shipped settings, tiny runs, and one line for every mistake."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sdme.cli.app import main
+from sdme.train.settings_files import shipped_settings
+
+TINY = """
+steps = 2
+batch = 1
+chunk = 1
+log_every = 1
+validation_pairs = 2
+validate_every = 2
+checkpoint_every = 1
+[network]
+descriptor_channels = 16
+agents = 3
+agent_heads = 2
+[data]
+fixed_side = 40
+moving_side = 48
+max_shift = 4
+stored_side = 64
+"""
+
+
+def scene(seed):
+    blocks = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    return blocks.repeat(4, axis=0).repeat(4, axis=1)
+
+
+@pytest.fixture
+def place(tmp_path, write_pack, monkeypatch):
+    """Settings and packs in the folder that commands run in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    for name, seed in (("sea", 0), ("land", 5)):
+        members = {f"{i}.a.png": scene(seed + i) for i in range(2)}
+        members |= {f"{i}.b.png": 255 - scene(seed + i) for i in range(2)}
+        write_pack(tmp_path / f"{name}.tar", members)
+    write_pack(tmp_path / "photos.tar", {f"{i}.png": scene(20 + i) for i in range(2)})
+    return tmp_path
+
+
+def command(*words):
+    return main(["train", *words])
+
+
+def test_a_run_and_its_files(place, capsys):
+    arguments = ["tiny.toml", "sea.tar", "photos.tar", "--val", "land.tar", "-o", "run"]
+    assert command(*arguments, "--device", "cpu") == 0
+    captured = capsys.readouterr()
+    assert "done after 2 steps" in captured.out
+    assert "run/weights.safetensors" in captured.out
+    assert "step 2" in captured.err
+    lines = [json.loads(line) for line in (place / "run/log.jsonl").read_text().splitlines()]
+    assert any("val_matched" in line for line in lines)
+    assert {"weights.safetensors", "log.jsonl", "checkpoint.pt"} <= {
+        path.name for path in (place / "run").iterdir()
+    }
+
+
+def test_the_same_command_goes_on_and_json_is_one_object(place, capsys):
+    arguments = ["tiny.toml", "sea.tar", "-o", "run", "--device", "cpu"]
+    assert command(*arguments, "--seconds", "1e-9") == 0
+    assert "paused at step 0 of 2" in capsys.readouterr().out
+    assert command(*arguments, "--json") == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["step"], found["steps"], found["finished"]) == (2, 2, True)
+    assert found["files"]["weights"] == "run/weights.safetensors"
+    assert captured.err == ""
+
+
+def test_changes_go_over_the_file(place, capsys):
+    changes = ["--set", "steps=1", "losses.agents=0", "--set", "seed=4"]
+    assert command("tiny.toml", "sea.tar", "-o", "run", "--device", "cpu", *changes, "--quiet") == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    rows = [json.loads(line) for line in (place / "run/log.jsonl").read_text().splitlines()]
+    assert max(row["step"] for row in rows) == 1
+    assert command("tiny.toml", "sea.tar", "-o", "run", "--device", "cpu") == 2
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_an_interruption_keeps_the_checkpoint(place, monkeypatch, capsys):
+    from sdme.train import loop
+
+    step = loop._one_step
+
+    def interrupted(state, *rest):
+        if state.step == 1:
+            raise KeyboardInterrupt
+        step(state, *rest)
+
+    arguments = ["tiny.toml", "sea.tar", "-o", "run", "--device", "cpu"]
+    monkeypatch.setattr(loop, "_one_step", interrupted)
+    assert command(*arguments) == 130
+    monkeypatch.setattr(loop, "_one_step", step)
+    assert command(*arguments) == 0
+    assert "resumed at step 1" in capsys.readouterr().err
+
+
+def test_list_of_settings(capsys):
+    assert command("--list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.partition("\t")[0] for line in lines} == shipped_settings().keys()
+    assert all(len(line.partition("\t")[2]) > 40 for line in lines)
+    assert command("--list", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == len(lines)
+
+
+def test_left_out_members_are_told(place, write_pack, capsys):
+    write_pack(place / "bad.tar", {"1.a.png": scene(1), "1.b.png": scene(2), "2.a.png": scene(3)})
+    assert command("tiny.toml", "bad.tar", "-o", "run", "--device", "cpu") == 0
+    assert "1 members left out, the first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "no settings were given"),
+        (["tiny.toml"], "no data was given"),
+        (["tiny.toml", "nowhere"], "nowhere does not exist"),
+        (["fotos", "sea.tar"], "fotos"),
+        (["tiny.toml", "sea.tar", "--set", "nothing=1"], "there is no setting nothing"),
+        (["tiny.toml", "sea.tar", "--set", "steps"], "NAME=VALUE"),
+        (["tiny.toml", "sea.tar", "--device", "abacus"], "abacus"),
+        (["tiny.toml", "sea.tar", "--seconds", "0"], "seconds"),
+        (["tiny.toml", "sea.tar", "--val", "nowhere"], "nowhere does not exist"),
+        (["general", "sea.tar"], "--seconds"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(place, capsys, arguments, message):
+    assert command(*arguments, "-o", "out") == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert message in captured.err
+    assert captured.out == ""
+    assert not (place / "out").exists()

@@ -1,0 +1,292 @@
+"""Fine-tuning end to end with a tiny network; the evaluation's place is taken by known errors."""
+
+import hashlib
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sdme.config import NetworkSettings
+from sdme.data.manifest import read_manifest
+from sdme.errors import InputError
+from sdme.evaluate.score import Score
+from sdme.model.network import SdmeNetwork
+from sdme.model.weights import load_network, save_weights
+from sdme.train import finetune as module
+from sdme.train import loop
+from sdme.train.finetune import FinetuneOptions, finetune
+from sdme.train.finetune_record import read_record
+
+TINY = (
+    "batch=1", "chunk=1", "data.fixed_side=40", "data.moving_side=48", "data.max_shift=4",
+    "data.stored_side=64", "validation_pairs=2", "checkpoint_every=1", "learning_rate=1e-3",
+)  # fmt: skip
+
+
+def scene(seed, side=96):
+    blocks = np.random.default_rng(seed).integers(0, 256, (side // 4, side // 4, 3), dtype=np.uint8)
+    return cv2.resize(blocks, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def write_pairs(folder, count, first=0):
+    folder.mkdir()
+    for i in range(first, first + count):
+        cv2.imwrite(str(folder / f"frame_{i}.a.png"), scene(i))
+        cv2.imwrite(str(folder / f"frame_{i}.b.png"), 255 - scene(i))
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "pairs", 9)
+    torch.manual_seed(0)
+    network = SdmeNetwork(NetworkSettings(descriptor_channels=16, agents=3, agent_heads=2))
+    save_weights(tmp_path / "weights.safetensors", network)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def known_errors(monkeypatch):
+    """Errors before and after, in place of those of an evaluation; notes what was asked for."""
+    asked = {"before": 8.0, "after": 2.0, "calls": []}
+
+    def evaluate(data, methods, folder, options, **rest):
+        asked["calls"].append((data, methods, folder, options))
+        pairs = read_manifest(data[0]).pairs
+        scores = [
+            Score(
+                method=name, stage="last", is_final=True, dataset=pair.dataset, group="other",
+                pair=pair.id, index=0, fixed_side="a", measure="corners", error=error,
+                final_error=error, unregistered_error=20.0, seconds=0.1, memory=1.0,
+            )
+            for name, error in zip(
+                (m.rpartition("/")[2] for m in methods), (asked["before"], asked["after"]),
+                strict=True,
+            )
+            for pair in pairs
+        ]  # fmt: skip
+        return type("Evaluation", (), {"scores": scores})
+
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    return asked
+
+
+def run(folder="out", data=("pairs",), model="weights.safetensors", **changes):
+    values = {"device": "cpu", "steps": 3, "changes": TINY, "quiet": True} | changes
+    return finetune(model, data, folder, FinetuneOptions(**values))
+
+
+def digests(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def numbers(ids):
+    return {int(name.removeprefix("frame_")) for name in ids}
+
+
+def test_everything_that_is_promised_is_there(place, known_errors):
+    found = run()
+    assert {path.name for path in (place / "out").iterdir()} == {
+        "weights.safetensors", "start.safetensors", "card.md", "data_check.txt", "data_check.json",
+        "held_out.jsonl", "finetune.json", "log.jsonl", "checkpoint.pt",
+    }  # fmt: skip
+    record = read_record(place / "out")
+    assert record == found.record
+    assert (record.steps, found.step, found.is_old) == (3, 3, False)
+    assert record.improvement.verdict == "better"
+    assert "**Better on the held-out pairs" in (place / "out/card.md").read_text()
+    before, after = (
+        load_network(place / name) for name in ("weights.safetensors", "out/weights.safetensors")
+    )
+    changed = [
+        not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)
+    ]
+    assert any(changed)
+    for name, value in before.named_buffers():
+        assert torch.equal(value, after.get_buffer(name)), name
+    ((_, methods, folder, options),) = known_errors["calls"]
+    assert (options.protocol, options.cases) == ("paper", 40)
+    assert [m.rpartition("/")[2] for m in methods] == ["start.safetensors", "weights.safetensors"]
+    assert str(folder) == "out/evaluation"
+
+
+def test_held_out_pairs_are_never_trained_on(place, monkeypatch):
+    seen = {}
+
+    def spied(settings, training, validation, options):
+        seen.update(training=training, validation=validation)
+        return loop.train(settings, training, validation, options)
+
+    monkeypatch.setattr(module, "train", spied)
+    record = run().record
+    trained, held_out = (numbers(p.id for p in seen[k]) for k in ("training", "validation"))
+    assert trained | held_out == set(range(9)) and not trained & held_out
+    assert len(held_out) == 4 and max(held_out) - min(held_out) == 3
+    assert numbers(record.recipe.held_out["pairs"]) == held_out
+    assert numbers(p.id for p in read_manifest(place / "out/held_out.jsonl").pairs) == held_out
+
+
+def test_no_gain_is_said_on_the_card(place, known_errors):
+    known_errors["after"] = 9.0
+    assert run().record.improvement.verdict == "not better"
+    assert "**NOT better on the held-out pairs" in (place / "out/card.md").read_text()
+
+
+def test_a_finished_run_changes_nothing(place, known_errors):
+    record = run().record
+    before = digests(place / "out")
+    again = run()
+    assert again.is_old and again.record == record
+    assert digests(place / "out") == before
+    assert len(known_errors["calls"]) == 1
+
+
+def test_paused_and_gone_on_with_it_is_the_same(place):
+    run("whole")
+    paused = run("out", seconds=1e-9)
+    assert paused.record.improvement is None and paused.step == 0
+    assert "card" not in paused.files
+    run("out")
+    for name in ("weights.safetensors", "held_out.jsonl"):
+        assert (place / "out" / name).read_bytes() == (place / "whole" / name).read_bytes()
+
+
+def test_interrupted_and_gone_on_with_it_is_the_same(place, monkeypatch):
+    run("whole")
+    step = loop._one_step
+
+    def interrupted(state, *rest):
+        if state.step == 2:
+            raise KeyboardInterrupt
+        step(state, *rest)
+
+    monkeypatch.setattr(loop, "_one_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("out")
+    assert not (place / "out/card.md").exists()
+    monkeypatch.setattr(loop, "_one_step", step)
+    assert run("out").record.improvement is not None
+    weights = [(place / name / "weights.safetensors").read_bytes() for name in ("whole", "out")]
+    assert weights[0] == weights[1]
+
+
+def test_an_interrupted_evaluation_trains_no_further(place, monkeypatch, known_errors):
+    evaluate = module.evaluate
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "evaluate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(steps=None, seconds=0.5)
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    steps = read_record(place / "out").steps
+    monkeypatch.setattr(module, "train", None)
+    assert run(steps=None, seconds=0.5).record.steps == steps
+
+
+def test_seconds_in_place_of_steps_end_the_training(place):
+    record = run(steps=None, seconds=1.5).record
+    assert record.recipe.settings.steps is None
+    assert record.steps >= 1 and record.seconds >= 1.4
+    assert record.improvement is not None
+
+
+def test_pairs_held_out_by_the_user(place):
+    write_pairs(place / "val", 4, first=100)
+    recipe = run(validation=("val",)).record.recipe
+    assert recipe.share is None
+    assert numbers(recipe.training["pairs"]) == set(range(9))
+    assert numbers(recipe.held_out["val"]) == {100, 101, 102, 103}
+
+
+def test_photos_are_trained_on_beside_the_pairs(place, write_pack, monkeypatch):
+    write_pack(place / "photos.tar", {f"{i}.png": scene(50 + i) for i in range(3)})
+    seen = []
+    monkeypatch.setattr(
+        module,
+        "train",
+        lambda s, training, *rest: seen.extend(training) or loop.train(s, training, *rest),
+    )
+    assert run(photos=("photos.tar",)).record.recipe.photos == {"photos": ("0", "1", "2")}
+    assert sum(pair.is_photo for pair in seen) == 3
+
+
+def test_a_shipped_model_and_the_sizes(place):
+    def settings(**changes):
+        options = FinetuneOptions(device="cpu", **changes)
+        return module._settings(options)
+
+    assert settings().data.fixed_side < settings(size="paper").data.fixed_side == 128
+    assert settings(steps=7).steps == 7
+    assert settings(seconds=9.0).steps is None
+    assert settings(seconds=9.0, steps=7).steps == 7
+    assert settings(changes=("data.fixed_side=56",)).data.fixed_side == 56
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"steps": 4}, "another fine-tuning .settings differ"),
+        ({"seed": 9}, "another fine-tuning .training, held_out, seed differ"),
+        ({"cases": 9}, "cases differ"),
+        ({"data": ("more",)}, "another fine-tuning .training, held_out differ"),
+    ],
+)
+def test_another_recipe_needs_another_folder(place, changes, message):
+    run(seconds=1e-9)
+    write_pairs(place / "more", 10)
+    before = digests(place / "out")
+    with pytest.raises(InputError, match=message):
+        run(**changes)
+    assert digests(place / "out") == before
+
+
+def test_a_folder_with_something_else_is_refused(place):
+    (place / "out").mkdir()
+    (place / "out/diary.txt").write_text("mine")
+    with pytest.raises(InputError, match="holds other files"):
+        run()
+    assert [path.name for path in (place / "out").iterdir()] == ["diary.txt"]
+    with pytest.raises(InputError, match="cannot use folder"):
+        run("weights.safetensors")
+    (place / "out/finetune.json").write_text('{"recipe": 3}')
+    with pytest.raises(InputError, match="is damaged"):
+        run()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"model": "nobody"}, "no model 'nobody'"),
+        ({"data": ()}, "no data was given"),
+        ({"data": ("few",)}, "7 of 7 pairs can be used, 8 are needed"),
+        ({"data": ("photos.tar",)}, "single image"),
+        ({"data": ("moved.jsonl",)}, "0 of 9 .* a transform of its own"),
+        ({"photos": ("few",)}, "photos are pairs"),
+        ({"validation": ("pairs",)}, "trained on as well"),
+        ({"validation": ("three",)}, "9 usable pair.* and 3 to judge"),
+        ({"changes": ("start=general",)}, "the model decides"),
+        ({"changes": ("network.agents=3",)}, "the model decides"),
+        ({"changes": ("nothing=3",)}, "no setting nothing"),
+        ({"device": "abacus"}, "abacus"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(place, write_pack, changes, message):
+    write_pairs(place / "few", 7, first=20)
+    write_pairs(place / "three", 3, first=40)
+    write_pack(place / "photos.tar", {f"{i}.png": scene(50 + i) for i in range(9)})
+    rows = [
+        {"fixed": f"pairs/frame_{i}.a.png", "moving": f"pairs/frame_{i}.b.png", "id": str(i),
+         "matrix": [[1, 0, 2], [0, 1, 0], [0, 0, 1]]}
+        for i in range(9)
+    ]  # fmt: skip
+    (place / "moved.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match=message) as raised:
+        run(**changes)
+    assert "\n" not in str(raised.value)
+    assert not (place / "out").exists()
