@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from sdme import parallel
 from sdme.geometry.homography import apply_homography
 from sdme.geometry.sampling import inside
 
@@ -63,9 +64,9 @@ def average_precision_loss(
     ``queries`` are whole fixed pixels (:func:`draw_queries`). The positive is the best score within
     3 px of the truth; negatives lie 5 to 7 px away, and on the grid of ``distractors``
     (:func:`draw_distractors`) over the whole batch, those within 5 px of the truth left out.
-    Descriptors have unit length.
+    Descriptors have unit length. With several processes the batch is that of all of them, and the
+    mean of their values is the loss.
     """
-    batch = len(H)
     height1, width1 = descriptors1.shape[-2:]
     truth = apply_homography(H, queries)
     seen = inside(truth, width1, height1)
@@ -81,15 +82,19 @@ def average_precision_loss(
     near, near_valid = scores_near(disc(0, POSITIVE_RADIUS, truth))
     positive = near.masked_fill(~near_valid, -1).amax(-1)
     ring, ring_valid = scores_near(disc(*NEGATIVE_RADII, truth))
-    far = query.flatten(0, 1) @ _look_up(descriptors1, distractors).flatten(0, 1).T
+    everywhere = parallel.gathered(_look_up(descriptors1, distractors))
+    far = query.flatten(0, 1) @ everywhere.flatten(0, 1).T
     gap = (truth[:, :, None] - distractors[:, None]).square().sum(-1) > NEGATIVE_RADII[0] ** 2
-    same = torch.eye(batch, dtype=torch.bool, device=H.device)[:, None, :, None]
-    far_valid = (~same | gap[:, :, None]).flatten(2).flatten(0, 1)
+    images = torch.arange(len(everywhere), device=H.device)
+    own = images[parallel.rank() * len(H) :][: len(H)]
+    other = (own[:, None] != images)[:, None, :, None]
+    far_valid = (other | gap[:, :, None]).flatten(2).flatten(0, 1)
     others = torch.cat([ring.flatten(0, 1), far.to(exact)], dim=1)
     valid = torch.cat([ring_valid.flatten(0, 1), far_valid], dim=1)
     precision = soft_average_precision(positive.flatten(), others, valid)
     weight = seen.flatten().to(precision.dtype)
-    return 1 - (precision * weight).sum() / weight.sum().clamp(min=1)
+    counted = parallel.total(weight.sum()).clamp(min=1) / parallel.count()
+    return 1 - (precision * weight).sum() / counted
 
 
 def draw_queries(

@@ -3,10 +3,37 @@
 The layer table of the preset ``paper`` (R2D2's encoder, Revaud et al. 2019, split in two).
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sdme import parallel
+
 ENCODER_CHANNELS = 64
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm whose statistics while training are those of all processes' images together."""
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:  # noqa: A002
+        """In one process exactly PyTorch's. Each process gives as many images."""
+        if not self.training or parallel.count() == 1:
+            return super().forward(input)
+        values = input.float()
+        variance, mean = torch.var_mean(values, (0, 2, 3), correction=0)
+        means, variances = parallel.gathered(torch.stack([mean, variance])[None]).unbind(1)
+        mean, variance = means.mean(0), variances.mean(0) + means.var(0, correction=0)
+        self._remember(mean, variance, parallel.count() * values[:, 0].numel())
+        scale = (variance + self.eps).rsqrt()
+        return ((values - mean[:, None, None]) * scale[:, None, None]).to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, number: int) -> None:
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * (number / (number - 1)), self.momentum)
+        self.num_batches_tracked.add_(1)
 
 
 def _convolution(
@@ -16,7 +43,7 @@ def _convolution(
     padding = (kernel - 1) * dilation // 2
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, 1, padding, dilation)]
     if norm:
-        layers.append(nn.BatchNorm2d(outputs, affine=False))
+        layers.append(BatchNorm(outputs, affine=False))
     if relu:
         layers.append(nn.ReLU(inplace=True))
     return layers
