@@ -88,7 +88,7 @@ def total(values: Tensor) -> Tensor:
     return _Total.apply(values) if count() > 1 else values
 
 
-def gathered(rows: Float[Tensor, "n *rest"]) -> Float[Tensor, "all_n *rest"]:
+def gathered(rows: Float[Tensor, "n ..."]) -> Float[Tensor, "m ..."]:
     """All processes' rows in the order of the processes, as many of each; differentiable."""
     if count() == 1:
         return rows
@@ -105,7 +105,8 @@ def average_(tensors: Sequence[Tensor]) -> None:
     dist.all_reduce(flat)
     flat /= count()
     parts = flat.split([t.numel() for t in tensors])
-    torch._foreach_copy_(list(tensors), [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
+    means = [part.view_as(t) for part, t in zip(parts, tensors, strict=True)]
+    torch._foreach_copy_(list(tensors), means)  # pyright: ignore[reportPrivateImportUsage]
 
 
 class _Total(torch.autograd.Function):

@@ -47,7 +47,8 @@ def test_a_run_writes_log_checkpoint_and_weights(tiny_settings, trained, options
     state = trained(tiny_settings)
     assert (state.step, state.skipped) == (4, 0)
     files = {path.name for path in run.out.iterdir()}
-    assert files == {"checkpoint.pt", "log.jsonl", "weights.safetensors"}
+    written = {"checkpoint.pt", "log.jsonl", "weights.safetensors", "examples.png", "tensorboard"}
+    assert files == written
     first, second, validation = log_of(run.out)
     assert (first["step"], second["step"], validation["step"]) == (2, 4, 4)
     names = {

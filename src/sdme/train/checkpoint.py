@@ -1,5 +1,6 @@
 """Checkpoints that survive a kill at any moment and continue a run exactly."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,24 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
         kind = type(error).__name__
         raise InputError(f"cannot read checkpoint {path} ({kind}); give another folder") from None
     if settings != state.settings.model_dump_json():
-        raise InputError(f"{path} was written with other settings; give those or another folder")
+        names = _differences(json.loads(settings), json.loads(state.settings.model_dump_json()))
+        raise InputError(
+            f"{path} was written with other settings ({', '.join(names)}); give those or another "
+            "folder"
+        )
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.step, state.skipped = content["step"], content["skipped"]
     state.total = content["total"]
+
+
+def _differences(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+    """Names of the settings that differ, those of a table with its name."""
+    names = []
+    for name in dict.fromkeys([*one, *two]):
+        first, second = one.get(name), two.get(name)
+        if isinstance(first, dict) and isinstance(second, dict):
+            names += [f"{name}.{inner}" for inner in _differences(first, second)]
+        elif first != second:
+            names.append(name)
+    return names

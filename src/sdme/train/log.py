@@ -1,22 +1,41 @@
 """The log of a run: means over steps, kept on the device until a line is due."""
 
 import json
+import math
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from sdme import parallel
+from sdme.files import write_text
+from sdme.io.image import write_image
+from sdme.report.overlay import Picture
+from sdme.train.tensorboard import Board
+
+LOG, EXAMPLES = "log.jsonl", "examples.png"
+
 
 class TrainLog:
-    """Writes ``log.jsonl`` and the same for a person to read."""
+    """Writes ``log.jsonl``, the same for a person to read and for TensorBoard, and the examples.
 
-    def __init__(self, path: Path, console: Console, names: list[str], device: torch.device):
-        self.path, self.console, self.names = path, console, names
+    A run that goes on from ``step`` makes the later lines again, so these are cut away. The first
+    of several processes writes, the means are over all of them.
+    """
+
+    def __init__(
+        self, run: Path, step: int, names: list[str], console: Console, device: torch.device
+    ) -> None:
+        self.run, self.names, self.console, self.board = run, names, console, None
         self.sum = torch.zeros(len(names) + 1, device=device)
         self.steps, self.since = 0, time.monotonic()
+        if parallel.is_first():
+            _cut_log(run / LOG, step)
+            self.board = Board(run, step)
+            if self.board.writer is None:
+                console.print("no log for TensorBoard: pip install 'sdme\\[train]' brings it")
 
     def add(self, values: Tensor, skipped: Tensor) -> None:
         """Add one step's numbers, by the names; those of a skipped step do not count."""
@@ -28,7 +47,7 @@ class TrainLog:
         """Write one line and start anew; returns the number of skipped steps that it covers."""
         if not self.steps:
             return 0
-        *sums, skipped = self.sum.tolist()
+        *sums, skipped = (parallel.total(self.sum) / parallel.count()).tolist()
         seconds = time.monotonic() - self.since
         counted = max(self.steps - round(skipped), 1)
         row = {name: value / counted for name, value in zip(self.names, sums, strict=True)}
@@ -43,8 +62,34 @@ class TrainLog:
         self._append(step, {f"val_{name}": value for name, value in values.items()})
         self.since = time.monotonic()
 
-    def _append(self, step: int, row: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+    def write_examples(self, step: int, sheet: Picture) -> None:
+        """Write the sheet of examples over the last one."""
+        write_image(self.run / EXAMPLES, sheet)
+        if self.board is not None:
+            self.board.add_picture(step, sheet)
+        self.since = time.monotonic()
+
+    def _append(self, step: int, row: dict[str, float]) -> None:
+        if self.board is None:
+            return
+        with (self.run / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **row}) + "\n")
+        self.board.add_scalars(step, row)
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
         self.console.print(f"step {step}  {numbers}", soft_wrap=True, highlight=False)
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Leave the lines up to a step; a kill may have left half a line."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept = [line for line in text.splitlines() if _step_of(line) <= step]
+    kept_text = "".join(f"{line}\n" for line in kept)
+    if kept_text != text:
+        write_text(path, kept_text)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf

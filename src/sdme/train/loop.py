@@ -3,31 +3,36 @@
 ::
 
     sdme train general DATA/pairs/train DATA/photos/train --val DATA/pairs/val -o RUN
+    torchrun --nproc-per-node 4 -m sdme train general ...               on four GPUs
     the same again                                                      resumes
 
-``RUN`` receives ``checkpoint.pt``, ``log.jsonl`` and, at the end and at every checkpoint,
-``weights.safetensors``.
+``RUN`` receives ``log.jsonl``, ``examples.png``, the folder ``tensorboard`` and, at the end and
+on the way, ``checkpoint.pt`` and ``weights.safetensors``.
 """
 
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from torch import Tensor
 
+from sdme import parallel
 from sdme.config import TrainSettings
 from sdme.data.batches import Batch, make_batch, seed_generators
 from sdme.data.pairs import ImagePair
-from sdme.data.store import DeviceStore, load_store
+from sdme.data.store import DeviceStore, ImageStore, load_store
 from sdme.errors import InputError
 from sdme.model.network import SdmeNetwork
 from sdme.model.weights import load_network, save_weights
 from sdme.train.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from sdme.train.interrupt import Interrupt
 from sdme.train.log import TrainLog
+from sdme.train.pictures import example_sheet
+from sdme.train.schedule import Clock, learning_rate
 from sdme.train.step import (
     NAMES,
     LossFunction,
@@ -35,8 +40,9 @@ from sdme.train.step import (
     branch_losses,
     compute_gradients,
     matching_parameters,
+    running_statistics,
 )
-from sdme.train.validate import validate
+from sdme.train.validate import as_they_are, validate
 
 LOGGED = [*NAMES, "matching_share", "norm_encoder", "norm_alignment", "norm_matching"]
 
@@ -60,58 +66,86 @@ def train(
     """Run or resume a training until its last step or the time limit; then save.
 
     ``training`` and ``validation`` are pairs on one pixel grid, and photos; without ``validation``
-    there are no figures on the way. Ctrl-C loses the steps since the last checkpoint, nothing else.
+    there are no figures on the way. The first Ctrl-C or SIGTERM stops after the next few steps and
+    saves; a second one loses the steps since the last checkpoint, nothing else.
+
+    Under ``torchrun`` each process takes its part of every batch, with the result of one process
+    that has as many ``streams``. All of them read the data and ``options.out``; the first writes.
 
     Raises:
-        InputError: pictures, starting weights or checkpoint cannot be used.
+        InputError: pictures, starting weights or checkpoint cannot be used, or the batch cannot be
+            dealt out to the processes.
     """
-    begin = time.monotonic()
     if settings.steps is None and math.isinf(options.seconds):
         raise InputError("neither steps nor a time limit is given; set steps or give --seconds")
+    deadline = time.monotonic() + options.seconds
+    with parallel.processes(options.device) as device:
+        options = replace(options, device=device)
+        return _train(_with_streams(settings), training, validation, options, deadline)
+
+
+def _train(
+    settings: TrainSettings,
+    training: Sequence[ImagePair],
+    validation: Sequence[ImagePair],
+    options: RunOptions,
+    deadline: float,
+) -> TrainState:
     torch.backends.cudnn.benchmark = True
-    state = _new_state(settings, options.device)
+    state, device = _new_state(settings, options.device), options.device
+    console = Console(stderr=True, quiet=options.quiet or not parallel.is_first())
+    _resume(state, options.out / "checkpoint.pt", device, console)
     network = state.network
-    checkpoint, console = options.out / "checkpoint.pt", Console(stderr=True, quiet=options.quiet)
-    if checkpoint.exists():
-        load_checkpoint(checkpoint, state, options.device)
-        console.print(f"resumed at step {state.step}")
-    store = DeviceStore(
-        load_store(training, settings.data), settings.data, options.device, settings.seed
-    )
-    held_out = None
-    known = [v for v in validation if v.dataset in (settings.data.datasets or (v.dataset,))]
-    if known:
-        every = settings.data.model_copy(update={"datasets": (), "pair_fraction": 1.0})
-        held_out = load_store(known, every).to(options.device)
+    store = DeviceStore(load_store(training, settings.data), settings.data, device, settings.seed)
+    held_out = _held_out(settings, validation, device)
     _make_folder(options.out)
     network.train()
     losses_of = branch_losses
-    if settings.compile and options.device.type == "cuda":
+    if settings.compile and device.type == "cuda":
         network.encoder.compile(dynamic=False)
         losses_of = torch.compile(branch_losses, dynamic=False)
-    objective = Objective.of(settings.losses, options.device)
-    clock = _Clock(options.device)
-    log = TrainLog(options.out / "log.jsonl", console, LOGGED, options.device)
+    objective = Objective.of(settings.losses, device)
+    clock = Clock(device)
+    log = TrainLog(options.out, state.step, LOGGED, console, device)
+    if state.step == 0:
+        _show(log, state, store, held_out)
     try:
-        while _is_unfinished(state) and time.monotonic() - begin < options.seconds:
-            if state.total is None:
-                state.total = clock.total_steps(state.step, begin + options.seconds)
-            for batch in _batches(store, state):
-                if _is_unfinished(state):
-                    _one_step(state, batch, objective, log, losses_of)
-            if _is_due(state, settings.log_every):
-                _write(log, state)
-            if held_out and _is_due(state, settings.validate_every):
-                figures = validate(network, held_out, settings.data, settings.validation_pairs)
-                log.write_validation(state.step, asdict(figures))
-            if _is_due(state, settings.checkpoint_every):
-                _save(state, options.out)
+        with Interrupt(console.print) as interrupt:
+            while _is_unfinished(state) and _goes_on(state, clock, deadline, interrupt):
+                for batch in _batches(store, state):
+                    if _is_unfinished(state):
+                        _one_step(state, batch, objective, log, losses_of)
+                is_saved = _is_due(state, settings.checkpoint_every)
+                if is_saved or _is_due(state, settings.log_every):
+                    _write(log, state)
+                if _is_due(state, settings.validate_every):
+                    _validate(log, state, held_out)
+                    _show(log, state, store, held_out)
+                if is_saved:
+                    _save(state, options.out)
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
         return state
     _write(log, state)
     _save(state, options.out)
     return state
+
+
+def _with_streams(settings: TrainSettings) -> TrainSettings:
+    """Settings that say how many random streams there are, where there are several processes."""
+    count = parallel.count()
+    streams = settings.streams or count
+    if streams % count:
+        raise InputError(
+            f"{streams} streams cannot be dealt out to {count} processes; set streams to a "
+            f"multiple of {count}"
+        )
+    if settings.batch % streams:
+        raise InputError(
+            f"a batch of {settings.batch} pairs cannot be made of {streams} streams; set batch to "
+            f"a multiple of {streams}"
+        )
+    return settings if count == 1 else settings.model_copy(update={"streams": streams})
 
 
 def _new_state(settings: TrainSettings, device: torch.device) -> TrainState:
@@ -129,6 +163,27 @@ def _new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     return TrainState(network, make_optimizer(network, settings), settings, total=settings.steps)
 
 
+def _resume(state: TrainState, path: Path, device: torch.device, console: Console) -> None:
+    if path.exists():
+        load_checkpoint(path, state, device)
+        console.print(f"resumed at step {state.step}")
+    least, most = parallel.largest([-state.step, state.step])
+    if -least != most:
+        raise InputError(
+            f"not all processes find {path}; give a folder on a file system that they share"
+        )
+
+
+def _held_out(
+    settings: TrainSettings, validation: Sequence[ImagePair], device: torch.device
+) -> ImageStore | None:
+    known = [v for v in validation if v.dataset in (settings.data.datasets or (v.dataset,))]
+    if not known or not parallel.is_first():
+        return None
+    every = settings.data.model_copy(update={"datasets": (), "pair_fraction": 1.0})
+    return load_store(known, every).to(device)
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,15 +192,32 @@ def _make_folder(folder: Path) -> None:
 
 
 def _batches(store: DeviceStore, state: TrainState) -> list[Batch]:
-    """The batches of the next few steps, made together: fewer, larger launches.
+    """Own pairs of the next few steps, made together: fewer, larger launches.
 
-    They depend on seed and step alone, so that a resumed run sees what an uninterrupted one sees.
+    They come from seed, step and stream alone, so that a resumed run sees what an uninterrupted
+    one sees, on however many processes. The streams go to the processes in order.
     """
-    settings = state.settings
+    settings, pictures = state.settings, store.at(state.step)
     difficulty = min(1.0, state.step / settings.easy_steps) if settings.easy_steps else 1.0
-    seed_generators(settings.seed, state.step)
-    count = settings.batch * settings.chunk
-    return make_batch(store.at(state.step), count, settings.data, difficulty).split(settings.batch)
+    streams = settings.streams or 1
+    size, own = settings.batch // streams, streams // parallel.count()
+    parts = []
+    for stream in range(parallel.rank() * own, (parallel.rank() + 1) * own):
+        seed_generators(settings.seed, state.step, stream)
+        count = size * settings.chunk
+        parts.append(make_batch(pictures, count, settings.data, difficulty).split(size))
+    return [Batch.joined(list(step)) for step in zip(*parts, strict=True)]
+
+
+def _goes_on(state: TrainState, clock: Clock, deadline: float, interrupt: Interrupt) -> bool:
+    """Whether there are further steps before a pause, all processes alike; finds the total."""
+    is_over = interrupt.is_asked or time.monotonic() >= deadline
+    total = 0
+    if state.total is None and not is_over:
+        total = clock.total_steps(state.step, deadline) or 0
+    is_over, total = parallel.largest([is_over, total])
+    state.total = state.total or total or None
+    return not is_over
 
 
 def _is_due(state: TrainState, every: int) -> bool:
@@ -155,29 +227,6 @@ def _is_due(state: TrainState, every: int) -> bool:
 
 def _is_unfinished(state: TrainState) -> bool:
     return state.total is None or state.step < state.total
-
-
-class _Clock:
-    """Finds how many steps fit into a time limit, from the speed of the first ones."""
-
-    first, last, reserve = 100, 300, 0.97
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.began = device, (0, 0.0)
-
-    def total_steps(self, step: int, deadline: float) -> int | None:
-        """All steps of the run, once enough were timed; none of the first are (compilation)."""
-        if step < self.first or math.isinf(deadline):
-            return None
-        if self.device.type == "cuda" and (not self.began[0] or step >= self.last):
-            torch.cuda.synchronize()
-        now = time.monotonic()
-        if not self.began[0]:
-            self.began = (step, now)
-        if step < self.last:
-            return None
-        speed = (step - self.began[0]) / (now - self.began[1])
-        return step + max(1, int((deadline - now) * speed * self.reserve))
 
 
 def _one_step(
@@ -192,6 +241,8 @@ def _one_step(
     for group in state.optimizer.param_groups:
         group["lr"].fill_(learning_rate(settings, state.step, state.total))
     state.optimizer.zero_grad(set_to_none=True)
+    statistics = running_statistics(network)
+    before = torch.cat(statistics)
     report = compute_gradients(
         network,
         batch,
@@ -206,15 +257,11 @@ def _one_step(
     skipped = (~norms.sum().isfinite()).float()
     state.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused step looks at it
     state.optimizer.step()
+    kept = torch.where(skipped > 0, before, torch.cat(statistics))
+    parts = list(kept.split([len(s) for s in statistics]))
+    torch._foreach_copy_(statistics, parts)  # pyright: ignore[reportPrivateImportUsage]
     state.step += 1
     log.add(torch.cat([report.losses, report.share[None], norms]), skipped)
-
-
-def learning_rate(settings: TrainSettings, step: int, total: int | None) -> float:
-    """Linear warm-up, then a cosine down to zero at the last step, once that is known."""
-    warm = min(1.0, (step + 1) / max(settings.warmup, 1))
-    share = step / total if total else 0.0
-    return settings.learning_rate * warm * (1 + math.cos(math.pi * share)) / 2
 
 
 def _clip(parameters: Iterable[torch.nn.Parameter], largest: float) -> Tensor:
@@ -223,6 +270,7 @@ def _clip(parameters: Iterable[torch.nn.Parameter], largest: float) -> Tensor:
 
 
 def make_optimizer(network: SdmeNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW in one launch, which leaves out a step whose ``found_inf`` is not 0."""
     device = next(network.parameters()).device
     return torch.optim.AdamW(
         network.parameters(),
@@ -238,6 +286,26 @@ def _write(log: TrainLog, state: TrainState) -> None:
     state.skipped += log.write(state.step, state.settings.batch, learning_rate=rate)
 
 
+def _validate(log: TrainLog, state: TrainState, held_out: ImageStore | None) -> None:
+    if held_out is not None:
+        settings = state.settings
+        figures = validate(state.network, held_out, settings.data, settings.validation_pairs)
+        log.write_validation(state.step, asdict(figures))
+
+
+def _show(
+    log: TrainLog, state: TrainState, store: DeviceStore, held_out: ImageStore | None
+) -> None:
+    """Write example pictures of held-out pairs, else of what is trained on."""
+    if parallel.is_first():
+        settings = state.settings.data
+        shown = (store.at(state.step), settings)
+        if held_out is not None:
+            shown = (held_out, as_they_are(settings))
+        log.write_examples(state.step, example_sheet(state.network, *shown))
+
+
 def _save(state: TrainState, folder: Path) -> None:
-    save_checkpoint(folder / "checkpoint.pt", state)
-    save_weights(folder / "weights.safetensors", state.network)
+    if parallel.is_first():
+        save_checkpoint(folder / "checkpoint.pt", state)
+        save_weights(folder / "weights.safetensors", state.network)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdme import parallel
 from sdme.config import LossSettings
 from sdme.data.batches import Batch
 from sdme.losses.agents import agent_diversity_loss
@@ -61,7 +62,10 @@ class Objective:
 
 @dataclass(frozen=True)
 class StepReport:
-    """Numbers of a step, still on the device: losses by name (unweighted) and matching's share."""
+    """Numbers of a step, still on the device: losses by name (unweighted) and matching's share.
+
+    The losses are those of this process's pairs; the share is that of all.
+    """
 
     losses: Float[Tensor, " names"]
     share: Float[Tensor, ""]
@@ -84,6 +88,10 @@ def compute_gradients(
     encoder once, and each task's own parameters get its gradient times its share. That equals
     differentiating the combined loss. ``losses_of`` is :func:`branch_losses`,
     compiled or not.
+
+    With several processes the gradients are those of the loss over all their pairs. They are
+    averaged once, here, in one piece of 4 MB: DDP's hooks would average each task's before they get
+    their share, and its overlap of communication with two backward passes has little to win.
     """
     device = batch.fixed.device.type
     with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
@@ -106,6 +114,7 @@ def compute_gradients(
         _scale_gradients(network.alignment.parameters(), 1 - share)
         _scale_gradients(matching_parameters(network), share)
     torch.autograd.backward(shared, combined)
+    parallel.average_([p.grad for p in network.parameters() if p.grad is not None])
     return StepReport(losses, share.detach())
 
 
@@ -147,8 +156,10 @@ def task_losses(
             + dense_guidance_loss(two.repeatability, structures[1], network.guidance_gain),
             diversity,
             *alignment_losses(
-                *structures,
-                *weights,
+                structures[0],
+                structures[1],
+                weights[0],
+                weights[1],
                 batch.H,
                 batch.perturbations,
                 unit_weights=objective.unit_weights,
@@ -166,10 +177,15 @@ def matching_parameters(network: SdmeNetwork) -> list[torch.nn.Parameter]:
     return [*parameters, network.guidance_gain]
 
 
+def running_statistics(network: SdmeNetwork) -> list[Tensor]:
+    """What the batch norms remember for evaluation."""
+    return [b for name, b in network.named_buffers() if "running_" in name]
+
+
 def _gradients(leaves: list[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(z) if z.grad is None else z.grad for z in leaves]
 
 
 def _scale_gradients(parameters: Iterable[torch.nn.Parameter], factor: Tensor) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
-    torch._foreach_mul_(gradients, factor)
+    torch._foreach_mul_(gradients, factor)  # pyright: ignore[reportPrivateImportUsage]

@@ -1,8 +1,11 @@
 """A quick look at both tasks while training runs, on pairs that training never sees."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sdme.config import DataSettings
@@ -41,17 +44,12 @@ def validate(
     network: SdmeNetwork, store: ImageStore, settings: DataSettings, pairs: int
 ) -> Validation:
     """Measure a network on the same ``pairs`` random crops at every call, keeping its mode."""
-    real = {"pair_share": 1.0, "photo_synthesis": 0.0, "pair_synthesis": 0.0}
-    settings = settings.model_copy(update=real)
-    was_training = network.training
-    network.eval()
-    devices = [store.pictures.device] if store.pictures.is_cuda else []
-    rows = []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(0)
-        for start in range(0, pairs, BATCH):
-            rows.append(_measure(network, store, settings, min(BATCH, pairs - start)))
-    network.train(was_training)
+    settings = as_they_are(settings)
+    with evaluating(network, seed=0):
+        rows = [
+            _measure(network, store, settings, min(BATCH, pairs - start))
+            for start in range(0, pairs, BATCH)
+        ]
     matched, start, end, drift = (torch.cat(column) for column in zip(*rows, strict=True))
     return Validation(
         matched=matched.mean().item(),
@@ -62,6 +60,32 @@ def validate(
     )
 
 
+def as_they_are(settings: DataSettings) -> DataSettings:
+    """Settings for real pairs alone, none of them in an invented modality."""
+    real = {"pair_share": 1.0, "photo_synthesis": 0.0, "pair_synthesis": 0.0}
+    return settings.model_copy(update=real)
+
+
+@contextlib.contextmanager
+def evaluating(network: SdmeNetwork, seed: int) -> Iterator[None]:
+    """Evaluation mode, not compiled, and random numbers of its own; all is put back afterwards."""
+    was_training, device = network.training, next(network.parameters()).device
+    network.eval()
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        torch.compiler.set_stance("force_eager"),  # sizes that come once are not worth compiling
+    ):
+        torch.manual_seed(seed)
+        yield
+    network.train(was_training)
+
+
+def draw_starts(truth: Float[Tensor, "b 3 3"], side: int) -> Float[Tensor, "b 3 3"]:
+    """Homographies whose corners are up to ``START_SHIFT`` px off the truth in x and y."""
+    shifts = (torch.rand(len(truth), 4, 2, device=truth.device) * 2 - 1) * START_SHIFT
+    return truth @ homography_from_shifts(shifts, (side, side), (side, side))
+
+
 def _measure(
     network: SdmeNetwork, store: ImageStore, settings: DataSettings, pairs: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -69,8 +93,7 @@ def _measure(
     fixed, moving = network(batch.fixed), network(batch.moving)
     side = settings.fixed_side
     truth = batch.H
-    shifts = (torch.rand(len(truth), 4, 2, device=truth.device) * 2 - 1) * START_SHIFT
-    start = truth @ homography_from_shifts(shifts, (side, side), (side, side))
+    start = draw_starts(truth, side)
 
     def after(initial: Tensor) -> Tensor:
         maps = fixed.structure, moving.structure

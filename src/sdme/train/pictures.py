@@ -1,0 +1,84 @@
+"""Example pictures of a run: what the network sees in a few pairs, always the same ones."""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdme.config import DataSettings
+from sdme.data.batches import make_batch
+from sdme.data.store import ImageStore
+from sdme.geometry.sampling import warp
+from sdme.model.network import SdmeNetwork
+from sdme.refine.lucas_kanade import refine
+from sdme.report.overlay import Picture, checkerboard
+from sdme.train.validate import draw_starts, evaluating
+
+COLUMNS = (
+    "fixed",
+    "moving",
+    "repeatability",
+    "repeatability",
+    "structure",
+    "structure",
+    "before refinement",
+    "after refinement",
+)
+_GAP, _CAPTION = 4, 20
+_PAPER, _INK = 32, (255, 255, 255)
+
+
+@torch.no_grad()
+def example_sheet(
+    network: SdmeNetwork, store: ImageStore, settings: DataSettings, pairs: int = 4
+) -> Picture:
+    """One row a pair, with :data:`COLUMNS`; maps are stretched to their own range.
+
+    The last two are checkerboards of both images, before and after dense refinement from a start
+    up to 4 px off in each corner.
+    """
+    with evaluating(network, seed=1):
+        batch = make_batch(store, pairs, settings)
+        start = draw_starts(batch.H, settings.fixed_side)
+        fixed, moving = network(batch.fixed), network(batch.moving)
+        found = refine(
+            fixed.structure, moving.structure, start, fixed.repeatability, moving.repeatability
+        )
+    images = [_colours(batch.fixed), _colours(batch.moving)]
+    for maps in ("repeatability", "structure"):
+        images += [_stretched(getattr(features, maps)) for features in (fixed, moving)]
+    images += [_boards(batch.fixed, batch.moving, H) for H in (start, found.matrix)]
+    side = max(settings.fixed_side, settings.moving_side)
+    return _table([[column[row] for column in images] for row in range(pairs)], side)
+
+
+def _colours(images: Tensor) -> np.ndarray:
+    return (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _stretched(maps: Tensor) -> np.ndarray:
+    low, high = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
+    return _colours(((maps - low) / (high - low).clamp(min=1e-12)).expand(-1, 3, -1, -1))
+
+
+def _boards(fixed: Tensor, moving: Tensor, H: Tensor) -> list[Picture]:
+    warped, mask = warp(moving, H, fixed.shape[-1], fixed.shape[-2])
+    valid = mask[:, 0].cpu().numpy() > 0
+    rows = zip(_colours(fixed), _colours(warped), valid, strict=True)
+    return [checkerboard(*row) for row in rows]
+
+
+def _table(rows: list[list[Picture]], side: int) -> Picture:
+    """Pictures of up to ``side`` px in a table with captions."""
+    step = side + _GAP
+    height, width = _CAPTION + step * len(rows), step * len(COLUMNS)
+    sheet = np.full((height, width, 3), _PAPER, np.uint8)
+    for column, caption in enumerate(COLUMNS):
+        place = (column * step + 2, _CAPTION - 6)
+        font, scale = cv2.FONT_HERSHEY_SIMPLEX, min(0.45, side / 320)
+        cv2.putText(sheet, caption, place, font, scale, _INK, 1, cv2.LINE_AA)
+        for row, pictures in enumerate(rows):
+            picture = pictures[column]
+            x, y = column * step, _CAPTION + row * step
+            sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    return sheet
