@@ -4,6 +4,8 @@ R2D2 (Revaud et al. 2019) with the soft histogram of He et al. 2018, "Local desc
 for average precision".
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -37,19 +39,38 @@ def soft_average_precision(
     A score falls into two neighbouring bins by triangular weights; scores under 0 fall into the
     last bin. Summed from the best bin down, a triangular weight becomes a clamped ramp.
     """
-    ramps, counts = [], []
-    for index in range(bins):
-        last = index == bins - 1
-        rise = index + 1 - (bins - 1)  # 1 at the centre of the bin, 1 - index / (bins - 1)
-        ramps.append(
-            torch.ones_like(positive) if last else (positive * (bins - 1) + rise).clamp(0, 1)
-        )
-        ramp = valid.float() if last else (others * (bins - 1) + rise).clamp(0, 1) * valid
-        counts.append(ramp.sum(1))
-    below = torch.stack(ramps, dim=1)
+    levels = torch.arange(bins - 2, -1, -1, device=positive.device)
+    ramps = (positive[:, None] * (bins - 1) - levels).clamp(0, 1)
+    below = torch.cat([ramps, torch.ones_like(positive)[:, None]], dim=1)
     share = torch.diff(below, dim=1, prepend=torch.zeros_like(below[:, :1]))
-    precision = below / (below + torch.stack(counts, dim=1)).clamp(min=1e-12)
+    precision = below / (below + _RampSums.apply(others, valid, bins)).clamp(min=1e-12)
     return (share * precision).sum(1)
+
+
+class _RampSums(torch.autograd.Function):
+    """Sums of the ramps of all valid scores of a row, by bins.
+
+    Nothing but the scores is kept for the way back: a score lies on the slope of one ramp only, so
+    its gradient is looked up.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, valid: Tensor, bins: int) -> Tensor:  # pyright: ignore
+        ctx.save_for_backward(scores, valid)
+        ctx.bins = bins
+        scaled = scores * (bins - 1)
+        sums = [((scaled - k).clamp(0, 1) * valid).sum(1) for k in range(bins - 2, -1, -1)]
+        return torch.stack([*sums, valid.sum(1).to(scores.dtype)], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        scores, valid = ctx.saved_tensors
+        steps = ctx.bins - 1
+        scaled = scores * steps
+        on_slope = (scaled > 0) & (scaled < steps) & valid
+        ramp = (steps - 1 - scaled.floor().long()).clamp(0, steps - 1)
+        slope = gradient.gather(1, ramp) * steps
+        return torch.where(on_slope, slope, torch.zeros_like(slope)), None, None
 
 
 def average_precision_loss(

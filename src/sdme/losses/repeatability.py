@@ -1,5 +1,7 @@
 """Losses that make keypoints repeatable and salient (R2D2, Revaud et al. 2019)."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -27,7 +29,12 @@ def cosine_repeatability_loss(
 def peakiness_loss(repeatability: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
     """1 - mean(max - mean) over 17x17 windows of the lightly smoothed map: wants lone peaks."""
     smooth = F.avg_pool2d(repeatability, 3, stride=1, padding=1)
-    size = WINDOW + 1
-    highest = F.max_pool2d(smooth, size, stride=1, padding=size // 2)
-    mean = F.avg_pool2d(smooth, size, stride=1, padding=size // 2)
+    highest, mean = _pool(F.max_pool2d, smooth), _pool(F.avg_pool2d, smooth)
     return 1 - (highest - mean).mean()
+
+
+def _pool(pool: Callable[..., Tensor], image: Float[Tensor, "b 1 h w"]) -> Tensor:
+    """Pool over 17x17 windows, along columns and then along rows: the same, and far cheaper."""
+    size = WINDOW + 1
+    columns = pool(image, (size, 1), stride=1, padding=(size // 2, 0))
+    return pool(columns, (1, size), stride=1, padding=(0, size // 2))

@@ -51,13 +51,8 @@ class AgentBlock(nn.Module):
     ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b agents c"]]:
         """Pixels with context added, and the updated agents."""
         rows = pixels.permute(0, 2, 3, 1).flatten(1, 2)
+        message = self.message_norm(self.merge(self._gather(rows)))
         learned = self.agents.expand(len(rows), -1, -1)
-        message = linear_attention(
-            self._split(self.query(learned)),
-            self._split(self.key(rows)),
-            self._split(self.value(rows)),
-        )
-        message = self.message_norm(self.merge(message.transpose(1, 2).flatten(2)))
         updated = self.output_norm(self.mlp(torch.cat([learned, message], dim=-1)))
         context = linear_attention(
             rows[:, None], learned[:, None].to(rows.dtype), updated[:, None].to(rows.dtype)
@@ -65,5 +60,20 @@ class AgentBlock(nn.Module):
         context = context.unflatten(1, pixels.shape[-2:]).permute(0, 3, 1, 2)
         return pixels + context, updated
 
-    def _split(self, rows: Float[Tensor, "b n c"]) -> Float[Tensor, "b heads n d"]:
-        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2).contiguous()
+    def _gather(self, rows: Float[Tensor, "b n c"]) -> Float[Tensor, "b agents c"]:
+        """Linear attention of the agents to all pixels, by heads.
+
+        Keys meet the pixels before these are projected to values: the sums over pixels are the
+        same, and a tensor of the size of the image is saved.
+        """
+        query = F.elu(self._split(self.query(self.agents))) + 1
+        key = F.elu(self.key(rows)) + 1
+        summary = self._split((key.mT @ rows / rows.shape[1]).mT).mT
+        total = self._split(key.mean(1, keepdim=True, dtype=torch.float32).to(key.dtype))
+        weight = self.value.weight.unflatten(0, (self.heads, -1)).to(summary.dtype)
+        value = summary @ weight.mT
+        message = (query @ value) / (query @ total.mT).clamp(min=1e-6)
+        return message.transpose(1, 2).flatten(2)
+
+    def _split(self, rows: Float[Tensor, "*b n c"]) -> Float[Tensor, "*b heads n d"]:
+        return rows.unflatten(-1, (self.heads, -1)).transpose(-3, -2)

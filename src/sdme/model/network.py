@@ -90,7 +90,8 @@ class SdmeNetwork(nn.Module):
 
     def align(self, shared: Float[Tensor, "b 64 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Structure map (DA)."""
-        return structure_map(F.normalize(self.alignment(shared).float(), dim=1))
+        features = self.alignment(shared)
+        return structure_map(F.normalize(features.float(), dim=1).to(features.dtype))
 
     def freeze_statistics(self) -> None:
         """Let the batch norms use and keep their running statistics, also while training."""

@@ -18,11 +18,12 @@ def structure_map(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"
     At each pixel the nine feature vectors of its window, each less its own mean, have a Gram
     matrix G with row sums r; the map is ``(max r + min r) / 2 / trace(G)``. As
     ``r_i = f_i . (f_1 + ... + f_9)``, nine inner products with the window's sum are enough and G
-    is never formed. At the border the image is continued by its border pixels.
+    is never formed. At the border the image is continued by its border pixels. Sums are float32;
+    what has as many channels as the features has their precision.
     """
     height, width = features.shape[-2:]
-    features = features.float()
-    centred = features - features.mean(1, keepdim=True)
+    mean = features.mean(1, keepdim=True, dtype=torch.float32)
+    centred = (features.float() - mean).to(features.dtype)
     padded = F.pad(centred, (1, 1, 1, 1), mode="replicate")
 
     def shifted(image: Tensor, y: int, x: int) -> Tensor:
@@ -30,10 +31,14 @@ def structure_map(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"
 
     rows = padded[..., :height, :] + padded[..., 1 : height + 1, :] + padded[..., 2:, :]
     total = rows[..., :width] + rows[..., 1 : width + 1] + rows[..., 2:]
-    energy = padded.square().sum(1, keepdim=True)
+    energy = padded.square().sum(1, keepdim=True, dtype=torch.float32)
     trace = torch.stack([shifted(energy, y, x) for y, x in _WINDOW]).sum(0)
     row_sums = torch.cat(
-        [(shifted(padded, y, x) * total).sum(1, keepdim=True) for y, x in _WINDOW], dim=1
+        [
+            (shifted(padded, y, x) * total).sum(1, keepdim=True, dtype=torch.float32)
+            for y, x in _WINDOW
+        ],
+        dim=1,
     )
     middle = (row_sums.amax(1, keepdim=True) + row_sums.amin(1, keepdim=True)) / 2
     return middle / trace.clamp(min=1e-8)
