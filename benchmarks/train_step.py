@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sdme.config import DataSettings, LossSettings, TrainSettings
-from sdme.data.batches import Batch, make_batch
+from sdme.data.batches import Batch, make_batch, rendered_view
 from sdme.data.store import ImageStore
 from sdme.losses.agents import agent_diversity_loss
 from sdme.losses.average_precision import average_precision_loss
@@ -128,8 +128,12 @@ def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
     if bench.compiled:
         network.encoder.compile(dynamic=False)
     losses_of = bench.compile(branch_losses)
-    count = bench.batch * CHUNK
-    batches = make_batch(store, count, data).split(bench.batch)
+    count, view = bench.batch * CHUNK, bench.compile(rendered_view)
+
+    def make() -> list[Batch]:
+        return make_batch(store, count, data, view=view).split(bench.batch)
+
+    batches = make()
 
     def step(batch: Batch) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -139,10 +143,10 @@ def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
         optimizer.step()
 
     def chunk() -> None:
-        for batch in make_batch(store, count, data).split(bench.batch):
+        for batch in make():
             step(batch)
 
-    bench.report("batch creation", lambda: make_batch(store, count, data), count)
+    bench.report("batch creation", make, count)
     bench.report("step, all losses and update", lambda: step(batches[0]))
     bench.report("batch creation and steps, as the loop", chunk, count)
 

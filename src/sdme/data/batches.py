@@ -1,6 +1,7 @@
 """Training batches, from crop to warp to other modality, made on the device of the pictures."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +57,33 @@ def seed_generators(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
+def rendered_view(
+    pictures: UInt8[Tensor, "n size size 3"],
+    index: Int64[Tensor, " b"],
+    H: Float[Tensor, "b 3 3"],
+    side: int,
+    share: Float[Tensor, "b 1 1 1"],
+) -> Float[Tensor, "b 3 side side"]:
+    """Views of stored pictures through ``H``, a share of which in another modality, degraded.
+
+    It is most of the work of a batch; on CUDA it pays to compile it.
+    """
+    view = _render(_cut(pictures, index, H, side), share)
+    return view.contiguous(memory_format=torch.channels_last)
+
+
 def make_batch(
-    store: ImageStore, count: int, settings: DataSettings, difficulty: float = 1.0
+    store: ImageStore,
+    count: int,
+    settings: DataSettings,
+    difficulty: float = 1.0,
+    view: Callable[..., Tensor] = rendered_view,
 ) -> Batch:
     """Draw, crop, warp and render ``count`` pairs, in random order.
 
     ``difficulty`` in [0, 1] scales the share of real pairs and how often pictures are re-rendered:
-    at 0 both images come from one photo, in one modality. Nothing waits for the device.
+    at 0 both images come from one photo, in one modality. ``view`` is :func:`rendered_view`,
+    compiled or not. Nothing waits for the device.
     """
     device = store.pictures.device
     real = round(count * settings.pair_share * difficulty) if store.photos else count
@@ -83,17 +104,15 @@ def make_batch(
     strength = settings.max_shift * torch.rand(count, 1, 1, device=device) ** settings.shift_power
     sides = settings.fixed_side, settings.moving_side
     H = homography_from_shifts(shifts * strength, *((side, side) for side in sides))
-    moving = _cut(store.pictures, first, place, settings.moving_side)
-    fixed = _cut(store.pictures, second, place @ H, settings.fixed_side)
     photo = order.view(-1, 1, 1, 1) >= real
     turned = torch.rand(count, 1, 1, 1, device=device) < 0.5
     seldom = settings.pair_synthesis * difficulty
     often = torch.where(photo, settings.photo_synthesis * difficulty, seldom)
-    fixed = _render(fixed, torch.where(turned, often, seldom))
-    moving = _render(moving, torch.where(turned, seldom, often))
+    seldom = torch.full_like(often, seldom)
+    shares = torch.where(turned, often, seldom), torch.where(turned, seldom, often)
     return Batch(
-        fixed.contiguous(memory_format=torch.channels_last),
-        moving.contiguous(memory_format=torch.channels_last),
+        view(store.pictures, second, place @ H, settings.fixed_side, shares[0]),
+        view(store.pictures, first, place, settings.moving_side, shares[1]),
         H,
         draw_queries(count, settings.fixed_side, settings.fixed_side, device),
         draw_distractors(count, settings.moving_side, settings.moving_side, device),
