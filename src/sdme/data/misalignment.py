@@ -142,7 +142,8 @@ def _tile_correlations(
     fixed: Float32[np.ndarray, "h w 4"], moving: Float32[np.ndarray, "h w 4"], reach: int
 ) -> Float32[np.ndarray, "tiles side side"]:
     """Correlation of each tile at every shift, up to ``reach`` px in x and y."""
-    rows, columns = _tile_edges(*fixed.shape[:2], reach)
+    height, width = fixed.shape[:2]
+    rows, columns = _tile_edges(height, width, reach)
     correlations = []
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
