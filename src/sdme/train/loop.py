@@ -12,7 +12,7 @@ on the way, ``checkpoint.pt`` and ``weights.safetensors``.
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sdme import parallel
 from sdme.config import TrainSettings
-from sdme.data.batches import Batch, make_batch, seed_generators
+from sdme.data.batches import Batch, make_batch, rendered_view, seed_generators
 from sdme.data.pairs import ImagePair
 from sdme.data.store import DeviceStore, ImageStore, load_store
 from sdme.errors import InputError
@@ -100,10 +100,11 @@ def _train(
     held_out = _held_out(settings, validation, device)
     _make_folder(options.out)
     network.train()
-    losses_of = branch_losses
+    losses_of, view = branch_losses, rendered_view
     if settings.compile and device.type == "cuda":
         network.encoder.compile(dynamic=False)
         losses_of = torch.compile(branch_losses, dynamic=False)
+        view = torch.compile(rendered_view, dynamic=False)
     objective = Objective.of(settings.losses, device)
     clock = Clock(device)
     log = TrainLog(options.out, state.step, LOGGED, console, device)
@@ -112,7 +113,7 @@ def _train(
     try:
         with Interrupt(console.print) as interrupt:
             while _is_unfinished(state) and _goes_on(state, clock, deadline, interrupt):
-                for batch in _batches(store, state):
+                for batch in _batches(store, state, view):
                     if _is_unfinished(state):
                         _one_step(state, batch, objective, log, losses_of)
                 is_saved = _is_due(state, settings.checkpoint_every)
@@ -191,7 +192,7 @@ def _make_folder(folder: Path) -> None:
         raise InputError(f"cannot use folder {folder}: {error.strerror}") from None
 
 
-def _batches(store: DeviceStore, state: TrainState) -> list[Batch]:
+def _batches(store: DeviceStore, state: TrainState, view: Callable[..., Tensor]) -> list[Batch]:
     """Own pairs of the next few steps, made together: fewer, larger launches.
 
     They come from seed, step and stream alone, so that a resumed run sees what an uninterrupted
@@ -205,7 +206,8 @@ def _batches(store: DeviceStore, state: TrainState) -> list[Batch]:
     for stream in range(parallel.rank() * own, (parallel.rank() + 1) * own):
         seed_generators(settings.seed, state.step, stream)
         count = size * settings.chunk
-        parts.append(make_batch(pictures, count, settings.data, difficulty).split(size))
+        made = make_batch(pictures, count, settings.data, difficulty, view)
+        parts.append(made.split(size))
     return [Batch.joined(list(step)) for step in zip(*parts, strict=True)]
 
 
