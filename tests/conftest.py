@@ -1,6 +1,10 @@
 """Shapes are checked at run time; packs and registrations made by hand, known in advance."""
 
 import io
+import os
+import socket
+import subprocess
+import sys
 import tarfile
 
 import cv2
@@ -74,3 +78,31 @@ def write_pack():
         return path
 
     return write
+
+
+@pytest.fixture
+def launched():
+    """Run a file of tests as the script of several processes that find each other."""
+
+    def run(file, *arguments, processes=2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+        children = [
+            subprocess.Popen(
+                [sys.executable, str(file), *map(str, arguments)],
+                env=os.environ | place | {"RANK": str(rank), "WORLD_SIZE": str(processes)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(processes)
+        ]
+        try:
+            errors = [child.communicate(timeout=120)[1] for child in children]
+        finally:
+            for child in children:
+                child.kill()
+        assert [child.returncode for child in children] == [0] * processes, errors
+
+    return run
