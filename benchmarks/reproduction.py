@@ -1,0 +1,203 @@
+"""Tables of docs/reproduction.md, from evaluations of the models that were trained for it.
+
+::
+
+    python benchmarks/reproduction.py RUNS
+
+``RUNS/NAME/pairs`` and ``RUNS/NAME/photos`` are folders of ``sdme evaluate`` for the model of each
+name (``base-s0``, ``fixed50-s0`` ... as docs/reproduction.md names them); what is not there is left
+out. Prints Markdown.
+"""
+
+import argparse
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdme.evaluate.figures import Figures, figures_of
+from sdme.evaluate.score import Score
+from sdme.evaluate.store import RunFolder
+from sdme.evaluate.summary import Population, Summary
+
+SETS = {"photo": "photos", "nir": "near infrared", "thermal": "thermal", "season": "season"}
+ROWS = {
+    "base": "all as in the paper (MGDA-UB)",
+    "fixed50": "weights 0.5 / 0.5",
+    "fixed10": "weights 0.1 / 0.9",
+    "fixed90": "weights 0.9 / 0.1",
+    "noagents": "without agents (MITB)",
+    "noguidance": "without dense guidance",
+    "unweighted": "repeatability weights no loss",
+    "plain": "base, refinement unweighted",
+}
+STAGES = ("sparse", "dense-only", "sparse-to-dense")
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Figures of one model."""
+
+    figures: Figures
+
+    def summary(self, group: str, stage: str, population: Population = "all") -> Summary | None:
+        """Of one set and stage; ``None`` where the model was not evaluated there."""
+        for scope, lines in self.figures.select("group", population).items():
+            if scope.name == group:
+                return next((line.summary for line in lines if line.stage == stage), None)
+        return None
+
+    def accuracy(self, group: str) -> dict[int, float]:
+        """Mean matching accuracy by px."""
+        for scope, methods in self.figures.matching.items():
+            if scope.kind == "group" and scope.name == group:
+                (matching,) = methods.values()
+                return {k: v.mean for k, v in matching.accuracy.items()}
+        return {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    runs = parser.parse_args().runs
+    models = {folder.name: model for folder in sorted(runs.iterdir()) if (model := read(folder))}
+    for seed in SEEDS:
+        plain = runs / f"base-s{seed}" / "plain-inference"
+        if plain.is_dir():
+            models[f"plain-s{seed}"] = Model(figures_of(RunFolder.read(plain).scores()))
+    for title, lines in (
+        ("Stages", stages_table(models)),
+        ("Ablations, all pairs", ablation_table(models)),
+        ("Ablations, mean error of the published convention", published_table(models)),
+        ("Matching accuracy", accuracy_table(models)),
+        ("Fine-tuning", tuning_table(models)),
+    ):
+        print(f"## {title}\n", *lines, "", sep="\n")
+
+
+def read(folder: Path) -> Model | None:
+    """All evaluations of one model."""
+    scores: list[Score] = []
+    for part in ("pairs", "photos"):
+        if (folder / part / "scores.jsonl").is_file():
+            scores += RunFolder.read(folder / part).scores()
+    return Model(figures_of(scores)) if scores else None
+
+
+def stages_table(models: dict[str, Model]) -> Iterator[str]:
+    """Sparse only, dense only and both, of the base rows."""
+    yield from header("stage", [f"{SETS[g]} PE<1 / PE<3 / PE<10" for g in SETS])
+    for stage in STAGES:
+        yield row(stage, [shares(of_row(models, "base"), group, stage) for group in SETS])
+
+
+def ablation_table(models: dict[str, Model]) -> Iterator[str]:
+    """Every row, sparse-to-dense: the mean of the seeds, and each seed's own."""
+    yield from header("row", [f"{SETS[g]} PE<1 / PE<3 / PE<10" for g in SETS])
+    for name, title in ROWS.items():
+        if found := of_row(models, name):
+            yield row(title, [shares(found, group, "sparse-to-dense") for group in SETS])
+    yield ""
+    yield "PE<3 of each seed:"
+    yield ""
+    yield from header("row", [SETS[g] for g in SETS])
+    for name, title in ROWS.items():
+        if found := of_row(models, name):
+            cells = [below(found, group, 3.0) for group in SETS]
+            yield row(title, [" / ".join(f"{v:.3f}" for v in cell) for cell in cells])
+
+
+def published_table(models: dict[str, Model]) -> Iterator[str]:
+    """Mean error, px, over the pairs that end better than unregistered, and their share."""
+    yield from header("row", [SETS[g] for g in SETS])
+    for name, title in ROWS.items():
+        if found := of_row(models, name):
+            yield row(title, [published(found, group) for group in SETS])
+
+
+def accuracy_table(models: dict[str, Model]) -> Iterator[str]:
+    """Mean matching accuracy with and without dense guidance, 1 to 10 px."""
+    yield from header("set and row", [f"{k} px" for k in range(1, 11)])
+    for group, title in SETS.items():
+        for name in ("base", "noguidance"):
+            curves = [model.accuracy(group) for model in of_row(models, name)]
+            if curves and all(curves):
+                cells = [f"{statistics.mean(c[k] for c in curves):.3f}" for k in range(1, 11)]
+                yield row(f"{title}, {ROWS[name]}", cells)
+
+
+def tuning_table(models: dict[str, Model]) -> Iterator[str]:
+    """The single-modal model, and what fine-tuning on a tenth and on all pairs makes of it."""
+    yield from header(
+        "model",
+        [
+            "set",
+            "PE<1 / PE<3 / PE<10",
+            "median, px",
+            "published mean (share)",
+            "photos PE<1 / PE<3",
+        ],
+    )
+    for group in ("nir", "thermal", "season"):
+        for name in ("general", "photo", f"{group}-tenth", group):
+            if name in models:
+                one = [models[name]]
+                summary = one[0].summary(group, "sparse-to-dense")
+                photos = one[0].summary("photo", "sparse-to-dense")
+                yield row(
+                    name,
+                    [
+                        SETS[group],
+                        shares(one, group, "sparse-to-dense"),
+                        f"{summary.median:.2f}" if summary else "",
+                        published(one, group),
+                        f"{photos.below[1]:.3f} / {photos.below[3]:.3f}" if photos else "",
+                    ],
+                )
+
+
+def of_row(models: dict[str, Model], name: str) -> list[Model]:
+    """The models of a row, one a seed."""
+    return [models[key] for seed in SEEDS if (key := f"{name}-s{seed}") in models]
+
+
+def below(models: Sequence[Model], group: str, limit: float) -> list[float]:
+    """PE<limit of each model."""
+    found = [model.summary(group, "sparse-to-dense") for model in models]
+    return [summary.below[limit] for summary in found if summary]
+
+
+def shares(models: Sequence[Model], group: str, stage: str) -> str:
+    """PE<1, 3 and 10, the means over models."""
+    found = [s for model in models if (s := model.summary(group, stage))]
+    if not found:
+        return ""
+    return " / ".join(f"{statistics.mean(s.below[k] for s in found):.3f}" for k in (1.0, 3.0, 10.0))
+
+
+def published(models: Sequence[Model], group: str) -> str:
+    """Mean error of the published convention, and the share of pairs that it counts."""
+    found = [model.summary(group, "sparse-to-dense", "paper") for model in models]
+    every = [model.summary(group, "sparse-to-dense") for model in models]
+    means = [s.mean for s in found if s and math.isfinite(s.mean)]
+    counted = [s.cases / e.cases for s, e in zip(found, every, strict=True) if s and e and e.cases]
+    if not means:
+        return ""
+    return f"{statistics.mean(means):.2f} ({statistics.mean(counted):.2f})"
+
+
+def header(first: str, others: Sequence[str]) -> Iterator[str]:
+    """Head of a Markdown table."""
+    yield row(first, others)
+    yield "|" + " --- |" * (1 + len(others))
+
+
+def row(first: str, others: Sequence[str]) -> str:
+    """Line of a Markdown table."""
+    return f"| {' | '.join([first, *others])} |"
+
+
+if __name__ == "__main__":
+    main()
