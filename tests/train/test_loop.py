@@ -145,6 +145,32 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
     assert all(math.isfinite(v) for v in first.values()) and first["repeatability"] > 0
 
 
+def test_a_picture_that_is_not_finite_leaves_the_statistics_alone(
+    tiny_settings, trained, monkeypatch
+):
+    original_batch, original_pass, seen = loop.make_batch, loop.compute_gradients, []
+
+    def make_batch(*arguments):
+        batch = original_batch(*arguments)
+        batch.moving[1, :, 7, 7] = torch.nan  # of the second of two steps
+        return batch
+
+    def compute_gradients(network, *arguments, **options):
+        seen.append({n: b.clone() for n, b in network.named_buffers() if "running" in n})
+        return original_pass(network, *arguments, **options)
+
+    monkeypatch.setattr(loop, "make_batch", make_batch)
+    monkeypatch.setattr(loop, "compute_gradients", compute_gradients)
+    state = trained(tiny_settings)
+    assert state.skipped == 2
+    at_start, after_good, after_bad, after_next = seen
+    for name, value in after_good.items():
+        assert value.isfinite().all() and not torch.equal(value, at_start[name])
+        assert torch.equal(after_bad[name], value)
+        assert after_next[name].isfinite().all() and not torch.equal(after_next[name], value)
+    assert all(b.isfinite().all() for b in state.network.buffers())
+
+
 def test_statistics_stand_still_from_their_share_of_steps(tiny_settings, trained, monkeypatch):
     settings = tiny_settings.model_copy(update={"frozen_from": 0.5, "validate_every": 2})
     means, original = [], loop.branch_losses
