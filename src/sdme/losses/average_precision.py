@@ -21,11 +21,9 @@ BINS = 20
 
 def disc(inner: float, outer: float, like: Tensor) -> Float[Tensor, "n 2"]:
     """Whole-pixel offsets whose distance from the origin is in [inner, outer]."""
-    reach = int(outer)
-    line = torch.arange(-reach, reach + 1)
-    offsets = torch.cartesian_prod(line, line)
-    distance = offsets.square().sum(-1)
-    return offsets[(distance >= inner**2) & (distance <= outer**2)].to(like)
+    line = range(-int(outer), int(outer) + 1)
+    offsets = [(x, y) for x in line for y in line if inner**2 <= x * x + y * y <= outer**2]
+    return torch.tensor(offsets, device=like.device, dtype=like.dtype)
 
 
 def soft_average_precision(
