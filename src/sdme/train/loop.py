@@ -186,10 +186,14 @@ def _held_out(
 
 
 def _make_folder(folder: Path) -> None:
+    """Make the folder, without what a killed run left half-written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot use folder {folder}: {error.strerror}") from None
+    if parallel.is_first():
+        for partial in folder.glob(".partial-*"):
+            partial.unlink(missing_ok=True)
 
 
 def _batches(store: DeviceStore, state: TrainState, view: Callable[..., Tensor]) -> list[Batch]:
