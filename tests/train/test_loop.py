@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -83,6 +85,70 @@ def test_an_interrupted_run_continues_exactly(tiny_settings, trained, options, m
     one, two = (s.optimizer.state_dict()["state"] for s in (resumed, whole))
     assert_equal_states(one, two)
     assert log_of(options("parts").out) == log_of(options("whole").out)
+
+
+def signalled_at(monkeypatch, *numbers):
+    """Signals while the first batches are made."""
+    original, left = loop.make_batch, list(numbers)
+
+    def make_batch(*arguments):
+        while left:
+            os.kill(os.getpid(), left.pop(0))
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "make_batch", make_batch)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_a_few_steps_and_loses_none(
+    tiny_settings, trained, options, monkeypatch, number
+):
+    settings = tiny_settings.model_copy(update={"checkpoint_every": 1000})
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    whole = trained(settings, "whole")
+    with monkeypatch.context() as patched:
+        signalled_at(patched, number)
+        assert trained(settings, "parts").step == 2
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+    resumed = trained(settings, "parts")
+    assert_equal_states(resumed.network.state_dict(), whole.network.state_dict())
+    assert log_of(options("parts").out) == log_of(options("whole").out)
+
+
+def test_a_second_interrupt_stops_at_once(tiny_settings, trained, options, monkeypatch):
+    signalled_at(monkeypatch, signal.SIGINT, signal.SIGINT)
+    assert trained(tiny_settings).step == 0
+    assert not (options().out / "checkpoint.pt").exists()
+
+
+def test_lines_after_the_checkpoint_are_made_again_once(tiny_settings, trained, options):
+    """As a kill leaves them: further than the checkpoint, the last one half-written."""
+    trained(tiny_settings, "whole")
+    parts = options("parts").out
+    parts.mkdir()
+    (parts / ".partial-1.pt").write_bytes(b"half of a")
+    line = json.dumps({"step": 6, "guidance": 1.0})
+    (parts / "log.jsonl").write_text(f'{line}\n{{"step": 0, "gui')
+    trained(tiny_settings, "parts")
+    assert log_of(parts) == log_of(options("whole").out)
+    assert {p.name for p in parts.iterdir()} == {p.name for p in options("whole").out.iterdir()}
+
+
+def test_skipped_steps_are_counted_across_a_kill(tiny_settings, trained, options, monkeypatch):
+    """A checkpoint between two lines of the log counts what came before it."""
+    original, calls = loop.branch_losses, []
+
+    def losses(*arguments):
+        calls.append(1)
+        matching, alignment, terms = original(*arguments)
+        return (matching * torch.nan if len(calls) == 1 else matching), alignment, terms
+
+    monkeypatch.setattr(loop, "branch_losses", losses)
+    settings = tiny_settings.model_copy(update={"log_every": 1000})
+    with monkeypatch.context() as patched:
+        interrupted_at(patched, 2)
+        trained(settings)
+    assert trained(settings).skipped == 1
 
 
 def test_a_pause_by_time_continues_exactly(tiny_settings, trained, monkeypatch):
