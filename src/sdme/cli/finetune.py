@@ -31,7 +31,7 @@ class FinetuneFlags:
     device
         auto, cpu, cuda, cuda:N or mps
     size
-        crops of 48 px in 72 px, or of 128 px in 192 px [default: small on a CPU, else paper]
+        a crop of 96 px in 144 px a step, or 4 of 128 px in 192 px [default: small on a CPU]
     steps
         length of the training [default: as in sdme train --list]
     seconds
