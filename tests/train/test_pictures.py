@@ -9,12 +9,14 @@ from sdme.model.network import SdmeNetwork
 from sdme.train import pictures
 from sdme.train.pictures import COLUMNS, example_sheet
 
-CAPTION, STEP = 20, 52  # of cells for pictures of 48 px
+CAPTION, GAP = 20, 4
+SIDES = (40, 48, 40, 48, 40, 48, 40, 40)
 
 
-def cell(sheet, row, column, side):
-    y, x = CAPTION + row * STEP, column * STEP
-    return sheet[y : y + side, x : x + side]
+def cell(sheet, row, column):
+    side, left = SIDES[column], sum(SIDES[:column]) + GAP * column
+    top = CAPTION + row * (48 + GAP)
+    return sheet[top : top + side, left : left + side]
 
 
 @pytest.fixture
@@ -35,20 +37,23 @@ def test_images_maps_and_boards_stand_in_their_columns(
     monkeypatch.setattr(pictures, "make_batch", make_batch)
     store = load_store(validation, tiny_settings.data)
     sheet = example_sheet(network, store, tiny_settings.data, pairs=3)
-    assert sheet.shape == (CAPTION + 3 * STEP, 8 * STEP, 3) and sheet.dtype == np.uint8
+    assert (
+        sheet.shape == (CAPTION + 3 * (48 + GAP), sum(SIDES) + 8 * GAP, 3)
+        and sheet.dtype == np.uint8
+    )
     assert len(COLUMNS) == 8
     (batch,) = made
     features = network.eval()(batch.moving)
     for row in range(3):
-        for column, (images, side) in enumerate(((batch.fixed, 40), (batch.moving, 48))):
+        for column, images in enumerate((batch.fixed, batch.moving)):
             true = images[row].permute(1, 2, 0) * 255
-            assert np.abs(cell(sheet, row, column, side) - true.numpy()).max() <= 0.5001
+            assert np.abs(cell(sheet, row, column) - true.numpy()).max() <= 0.5001
         for column, maps in ((3, features.repeatability), (5, features.structure)):
-            shown = torch.from_numpy(cell(sheet, row, column, 48)[..., 0]).flatten().float()
+            shown = torch.from_numpy(cell(sheet, row, column)[..., 0]).flatten().float()
             assert (shown.min(), shown.max()) == (0, 255)
             both = torch.stack([shown, maps[row].detach().flatten()])
             assert torch.corrcoef(both)[0, 1] > 0.99
-        fixed, boards = cell(sheet, row, 0, 40), [cell(sheet, row, c, 40) for c in (6, 7)]
+        fixed, boards = cell(sheet, row, 0), [cell(sheet, row, c) for c in (6, 7)]
         for board in boards:  # tiles of 4 px: one of the fixed image, then one of the moving
             assert np.array_equal(board[16:20, 16:20], fixed[16:20, 16:20])
             assert not np.array_equal(board[16:20, 20:24], fixed[16:20, 20:24])

@@ -44,12 +44,11 @@ def example_sheet(
         found = refine(
             fixed.structure, moving.structure, start, fixed.repeatability, moving.repeatability
         )
-    images = [_colours(batch.fixed), _colours(batch.moving)]
+    images = [list(_colours(batch.fixed)), list(_colours(batch.moving))]
     for maps in ("repeatability", "structure"):
-        images += [_stretched(getattr(features, maps)) for features in (fixed, moving)]
+        images += [list(_stretched(getattr(f, maps))) for f in (fixed, moving)]
     images += [_boards(batch.fixed, batch.moving, H) for H in (start, found.matrix)]
-    side = max(settings.fixed_side, settings.moving_side)
-    return _table([[column[row] for column in images] for row in range(pairs)], side)
+    return _table(images)
 
 
 def _colours(images: Tensor) -> np.ndarray:
@@ -68,17 +67,18 @@ def _boards(fixed: Tensor, moving: Tensor, H: Tensor) -> list[Picture]:
     return [checkerboard(*row) for row in rows]
 
 
-def _table(rows: list[list[Picture]], side: int) -> Picture:
-    """Pictures of up to ``side`` px in a table with captions."""
-    step = side + _GAP
-    height, width = _CAPTION + step * len(rows), step * len(COLUMNS)
-    sheet = np.full((height, width, 3), _PAPER, np.uint8)
-    for column, caption in enumerate(COLUMNS):
-        place = (column * step + 2, _CAPTION - 6)
-        font, scale = cv2.FONT_HERSHEY_SIMPLEX, min(0.45, side / 320)
-        cv2.putText(sheet, caption, place, font, scale, _INK, 1, cv2.LINE_AA)
-        for row, pictures in enumerate(rows):
-            picture = pictures[column]
-            x, y = column * step, _CAPTION + row * step
-            sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+def _table(columns: list[list[Picture]]) -> Picture:
+    """Columns of pictures of one width each, in rows that begin at one height, with captions."""
+    widths = [column[0].shape[1] + _GAP for column in columns]
+    step = max(column[0].shape[0] for column in columns) + _GAP
+    height = _CAPTION + step * len(columns[0])
+    sheet = np.full((height, sum(widths), 3), _PAPER, np.uint8)
+    left, scale = 0, min(0.4, min(widths) / 320)
+    for caption, column, width in zip(COLUMNS, columns, widths, strict=True):
+        place = (left, _CAPTION - 6)
+        cv2.putText(sheet, caption, place, cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, 1, cv2.LINE_AA)
+        for row, picture in enumerate(column):
+            top = _CAPTION + row * step
+            sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        left += width
     return sheet
