@@ -1,0 +1,42 @@
+"""The example of docs/training.md: twenty pairs, a CPU, minutes, and a model that is better."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from sdme.cli.app import main
+
+EXAMPLE = Path(__file__).parents[2] / "examples/finetune.py"
+
+
+@pytest.fixture(scope="module")
+def example():
+    spec = importlib.util.spec_from_file_location("finetune_example", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_pairs_are_twenty_aligned_squares(example, tmp_path):
+    from sdme.data.pair_check import check_pairs
+    from sdme.data.sources import read_all
+
+    example.make_pairs(tmp_path / "pairs")
+    report = check_pairs(read_all([tmp_path / "pairs"]), most_estimates=0)
+    assert len(report.usable) == 20 and not report.problems
+    assert {pair.fixed.read().shape for pair in report.usable} == {(256, 256, 3)}
+
+
+@pytest.mark.slow
+def test_twenty_pairs_make_photo_better(example, tmp_path, capsys):
+    example.make_pairs(tmp_path / "pairs")
+    words = ["finetune", "photo", str(tmp_path / "pairs"), "-o", str(tmp_path / "run")]
+    assert main([*words, "--device", "cpu", "--cases", "24", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["counts"]["training"] == 16 and found["counts"]["held_out"] == 4
+    gain = next(figure for figure in found["figures"] if figure["figure"] == "AUC@10")
+    assert gain["after"] > gain["before"]
+    card = (tmp_path / "run/card.md").read_text()
+    assert found["sentence"] in card
