@@ -33,8 +33,10 @@ class Interrupt:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.is_asked = True
-        if parallel.count() == 1:
-            self._restore()
+        if parallel.count() > 1:
+            self.tell("stopping after these steps")
+            return
+        self._restore()
         self.tell("stopping after these steps; a second interrupt stops at once")
 
     def _restore(self) -> None:
