@@ -76,6 +76,14 @@ def test_the_same_command_goes_on_and_json_is_one_object(place, capsys):
     assert captured.err == ""
 
 
+def test_of_several_processes_the_first_one_speaks(place, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    for words in (["--json"], []):
+        arguments = ["tiny.toml", "sea.tar", "-o", "run", "--device", "cpu", *words]
+        assert command(*arguments) == 0
+        assert capsys.readouterr().out == ""
+
+
 def test_changes_go_over_the_file(place, capsys):
     changes = ["--set", "steps=1", "losses.agents=0", "--set", "seed=4"]
     assert command("tiny.toml", "sea.tar", "-o", "run", "--device", "cpu", *changes, "--quiet") == 0

@@ -1,6 +1,7 @@
 """``sdme train``: train a network from a settings file."""
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,9 +40,10 @@ def train(
     `sdme train photo PHOTOS --val PAIRS -o run --seconds 600`,
     `sdme train my.toml PAIRS PHOTOS -o run --set steps=5000 losses.agents=0`
 
-    The folder receives `weights.safetensors`, for `--model` of the other commands, `log.jsonl` and
-    `checkpoint.pt`. The same command again goes on from the last checkpoint, exactly; Ctrl-C loses
-    the steps since then. To adapt a model to pairs of your own, see `sdme finetune`.
+    The folder receives `weights.safetensors`, for `--model` of the other commands, `log.jsonl`, the
+    same for TensorBoard, and `checkpoint.pt`. Ctrl-C stops after the next few steps and saves; the
+    same command again goes on from there, exactly. On several GPUs: `torchrun --nproc-per-node N -m
+    sdme train ...`. To adapt a model to pairs of your own, see `sdme finetune`.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def train(
     from sdme.errors import InputError
     from sdme.train.settings_files import read_settings
 
-    out = Output(as_json, quiet)
+    is_first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun; it alone speaks
+    out = Output(as_json and is_first, quiet or not is_first)
     if listing:
         return _list(out)
     if settings is None:
