@@ -79,7 +79,9 @@ def test_precision_grows_with_the_score_from_bin_to_bin():
 
 @pytest.mark.parametrize("inner, outer", [(0, 3), (5, 7), (0, 0)])
 def test_disc_holds_exactly_the_whole_pixels_of_its_radii(inner, outer):
-    found = {tuple(p) for p in disc(inner, outer, torch.zeros(1)).int().tolist()}
+    offsets, member = disc(inner, outer, torch.zeros(1))
+    found = {tuple(p) for p in offsets[member].int().tolist()}
+    assert len(found) == member.sum()
     expected = {
         (x, y) for x in range(-9, 10) for y in range(-9, 10) if inner <= math.hypot(x, y) <= outer
     }

@@ -19,11 +19,17 @@ POSITIVE_RADIUS, NEGATIVE_RADII = 3, (5, 7)
 BINS = 20
 
 
-def disc(inner: float, outer: float, like: Tensor) -> Float[Tensor, "n 2"]:
-    """Whole-pixel offsets whose distance from the origin is in [inner, outer]."""
-    line = range(-int(outer), int(outer) + 1)
-    offsets = [(x, y) for x in line for y in line if inner**2 <= x * x + y * y <= outer**2]
-    return torch.tensor(offsets, device=like.device, dtype=like.dtype)
+def disc(
+    inner: float, outer: int, like: Tensor
+) -> tuple[Float[Tensor, "n 2"], Bool[Tensor, " n"]]:
+    """Whole-pixel offsets of a square window, and which are ``inner`` to ``outer`` px long.
+
+    The window is kept whole, since a shape that depended on the values could not be compiled.
+    """
+    line = torch.arange(-outer, outer + 1, device=like.device, dtype=like.dtype)
+    offsets = torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1).flatten(0, 1)
+    distance = offsets.square().sum(-1)
+    return offsets, (distance >= inner**2) & (distance <= outer**2)
 
 
 def soft_average_precision(
@@ -93,14 +99,15 @@ def average_precision_loss(
     scores = query @ descriptors1.flatten(2)
     exact = torch.promote_types(scores.dtype, torch.float32)
 
-    def scores_near(offsets: Tensor) -> tuple[Tensor, Tensor]:
+    def scores_near(inner: float, outer: int) -> tuple[Tensor, Tensor]:
+        offsets, member = disc(inner, outer, truth)
         places = truth.round()[:, :, None] + offsets
         found = scores.gather(2, _flat_index(places, width1, height1))
-        return found.to(exact), inside(places, width1, height1)
+        return found.to(exact), inside(places, width1, height1) & member
 
-    near, near_valid = scores_near(disc(0, POSITIVE_RADIUS, truth))
+    near, near_valid = scores_near(0, POSITIVE_RADIUS)
     positive = near.masked_fill(~near_valid, -1).amax(-1)
-    ring, ring_valid = scores_near(disc(*NEGATIVE_RADII, truth))
+    ring, ring_valid = scores_near(*NEGATIVE_RADII)
     everywhere = parallel.gathered(_look_up(descriptors1, distractors))
     far = query.flatten(0, 1) @ everywhere.flatten(0, 1).T
     gap = (truth[:, :, None] - distractors[:, None]).square().sum(-1) > NEGATIVE_RADII[0] ** 2
