@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -33,7 +34,7 @@ from sdme.losses.repeatability import cosine_repeatability_loss, peakiness_loss
 from sdme.model.network import SdmeNetwork
 from sdme.model.structure import structure_map
 from sdme.train.loop import make_optimizer
-from sdme.train.step import Objective, branch_losses, compute_gradients
+from sdme.train.step import CompiledParts, Objective, branch_losses, compute_gradients
 
 CHUNK = 8
 P, R = ParamSpec("P"), TypeVar("R")
@@ -125,9 +126,10 @@ def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(network, settings)
     objective = Objective.of(settings.losses, bench.device)
+    losses_of = branch_losses
     if bench.compiled:
         network.encoder.compile(dynamic=False)
-    losses_of = bench.compile(branch_losses)
+        losses_of = partial(branch_losses, compiled=CompiledParts.of(network))
     count, view = bench.batch * CHUNK, bench.compile(rendered_view)
 
     def make() -> list[Batch]:

@@ -5,7 +5,6 @@ Construction of Zhao et al., "Deep Lucas-Kanade Homography for Multimodal Image 
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,7 +23,7 @@ def structure_map(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"
     height, width = features.shape[-2:]
     mean = features.mean(1, keepdim=True, dtype=torch.float32)
     centred = (features.float() - mean).to(features.dtype)
-    padded = F.pad(centred, (1, 1, 1, 1), mode="replicate")
+    padded = _continued(_continued(centred, 2), 3)
 
     def shifted(image: Tensor, y: int, x: int) -> Tensor:
         return image[..., y : y + height, x : x + width]
@@ -42,3 +41,9 @@ def structure_map(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"
     )
     middle = (row_sums.amax(1, keepdim=True) + row_sums.amin(1, keepdim=True)) / 2
     return middle / trace.clamp(min=1e-8)
+
+
+def _continued(image: Tensor, dim: int) -> Tensor:
+    """The image with its first and last row or column once more; such a graph compiles well."""
+    size = image.shape[dim]
+    return torch.cat([image.narrow(dim, 0, 1), image, image.narrow(dim, size - 1, 1)], dim)

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ from sdme.train.pictures import example_sheet
 from sdme.train.schedule import Clock, learning_rate
 from sdme.train.step import (
     NAMES,
+    CompiledParts,
     LossFunction,
     Objective,
     branch_losses,
@@ -103,7 +105,7 @@ def _train(
     losses_of, view = branch_losses, rendered_view
     if settings.compile and device.type == "cuda":
         network.encoder.compile(dynamic=False)
-        losses_of = torch.compile(branch_losses, dynamic=False)
+        losses_of = partial(branch_losses, compiled=CompiledParts.of(network))
         view = torch.compile(rendered_view, dynamic=False)
     objective = Objective.of(settings.losses, device)
     clock = Clock(device)

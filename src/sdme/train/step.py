@@ -124,12 +124,32 @@ def branch_losses(
     for_alignment: list[Tensor],
     batch: Batch,
     objective: Objective,
+    *,
+    compiled: "CompiledParts | None" = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run both branches on shared features of both images; then :func:`task_losses`."""
-    matchings = [network.match(z) for z in for_matching]
-    structures = [network.align(z) for z in for_alignment]
+    match, align, losses = network.match, network.align, task_losses
+    if compiled is not None:
+        match, align, losses = compiled.match, compiled.align, compiled.losses
+    matchings = [match(z) for z in for_matching]
+    structures = [align(z) for z in for_alignment]
     with torch.autocast(batch.H.device.type, enabled=False):
-        return task_losses(network, matchings, structures, batch, objective)
+        return losses(network, matchings, structures, batch, objective)
+
+
+@dataclass(frozen=True)
+class CompiledParts:
+    """The parts of :func:`branch_losses`, compiled one by one: as one graph they take minutes."""
+
+    match: Callable[[Tensor], Matching]
+    align: Callable[[Tensor], Tensor]
+    losses: Callable[..., tuple[Tensor, Tensor, Tensor]]
+
+    @staticmethod
+    def of(network: SdmeNetwork) -> "CompiledParts":
+        """Compiled at their first use, for each size of image."""
+        functions = (network.match, network.align, task_losses)
+        return CompiledParts(*(torch.compile(f, dynamic=False) for f in functions))
 
 
 def task_losses(
