@@ -93,7 +93,7 @@ def test_many_held_out_pairs_are_not_listed(tmp_path):
 def test_pairs_given_apart_photos_and_gpus_are_told(tmp_path):
     card = render_card(tmp_path, record(share=None, photos={"p": ("1", "2")}), FACTS)
     assert "given apart" in card and "seed" not in card.replace("seed =", "")
-    assert "2 photos" in card
+    assert "2 photo(s)" in card
     with_gpu = render_card(tmp_path, record(), FACTS | {"device_name": "a GPU"})
     assert row(with_gpu, "machine") == ["a GPU; a processor, 2 cores"]
 
