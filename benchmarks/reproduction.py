@@ -54,7 +54,7 @@ class Model:
         for scope, methods in self.figures.matching.items():
             if scope.kind == "group" and scope.name == group:
                 (matching,) = methods.values()
-                return {k: v.mean for k, v in matching.accuracy.items()}
+                return {k: v.value for k, v in matching.accuracy.items()}
         return {}
 
 
