@@ -127,6 +127,12 @@ class DataSettings(Settings):
     pair_synthesis: float = Field(
         default=0.15, ge=0, le=1, description="the same for every other image"
     )
+    renderings: dict[str, float] = Field(
+        default={}, description="shares of the renderings (docs/synthesis.md); none: all"
+    )
+    degradation: float = Field(
+        default=1.0, ge=0, le=1, description="share of images that are blurred, shaded, made noisy"
+    )
     device_gib: float = Field(
         default=8, gt=0, description="memory of the device for pictures; more of them take turns"
     )

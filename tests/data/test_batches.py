@@ -37,7 +37,7 @@ def levels(values):
 @pytest.fixture
 def unrendered(monkeypatch):
     """Crops as they are: no other modality, no degradation."""
-    monkeypatch.setattr(batches, "_render", lambda image, share: image)
+    monkeypatch.setattr(batches, "_render", lambda image, *_: image)
 
 
 def stored_places(image):
@@ -137,7 +137,7 @@ def test_shares_of_rendering(monkeypatch):
     """At most one side of a photo is rendered often; both sides of a pair seldom."""
     shares = []
     monkeypatch.setattr(
-        batches, "_render", lambda image, share: shares.append(share.flatten()) or image
+        batches, "_render", lambda image, share, *_: shares.append(share.flatten()) or image
     )
     torch.manual_seed(0)
     store = store_of(levels([10, 30]), levels([11, 30]), pairs=1)
@@ -196,3 +196,22 @@ def test_seeds_of_several_numbers_differ():
     assert len(drawn) == 5
     seed_generators(0, 1)
     assert torch.rand(()).item() in drawn
+
+
+def test_degradation_and_renderings_are_chosen(monkeypatch):
+    asked = []
+
+    def rendered(image, shares):
+        asked.append(shares)
+        return torch.full_like(image, 0.25)
+
+    monkeypatch.setattr(batches.synthesis, "pseudo_modality", rendered)
+    monkeypatch.setattr(batches.synthesis, "degrade", lambda image: torch.full_like(image, 0.75))
+    torch.manual_seed(0)
+    update = {"photo_synthesis": 1.0, "pair_synthesis": 1.0, "degradation": 0.25}
+    settings = SETTINGS.model_copy(update={**update, "renderings": {"drawing": 1.0}})
+    batch = make_batch(store_of(ramps(3)), 400, settings)
+    level = batch.fixed[:, 0, 0, 0]
+    assert set(level.tolist()) == {0.25, 0.75}
+    assert 70 < (level == 0.75).sum() < 130
+    assert asked == [{"drawing": 1.0}] * 2

@@ -282,6 +282,13 @@ def test_neither_steps_nor_a_time_limit(tiny_settings, trained, options):
     assert not options().out.exists()
 
 
+def test_unknown_renderings_are_named_before_anything_is_written(tiny_settings, trained, options):
+    data = tiny_settings.data.model_copy(update={"renderings": {"x-ray": 1.0}})
+    with pytest.raises(InputError, match="x-ray"):
+        trained(tiny_settings.model_copy(update={"data": data}))
+    assert not options().out.exists()
+
+
 def test_data_that_cannot_be_used_leaves_no_folder(tiny_settings, options):
     with pytest.raises(InputError, match="nothing to train on"):
         train(tiny_settings, [], [], options())

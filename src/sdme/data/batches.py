@@ -1,7 +1,7 @@
 """Training batches, from crop to warp to other modality, made on the device of the pictures."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,12 +63,16 @@ def rendered_view(
     H: Float[Tensor, "b 3 3"],
     side: int,
     share: Float[Tensor, "b 1 1 1"],
+    degradation: float = 1.0,
+    renderings: Mapping[str, float] | None = None,
 ) -> Float[Tensor, "b 3 side side"]:
-    """Views of stored pictures through ``H``, a share of which in another modality, degraded.
+    """Views of stored pictures through ``H``, a share of which in another modality.
 
-    It is most of the work of a batch; on CUDA it pays to compile it.
+    ``degradation`` is the share that is degraded, ``renderings`` are those of
+    :func:`~sdme.data.synthesis.pseudo_modality`. It is most of the work of a batch; on CUDA it
+    pays to compile it.
     """
-    view = _render(_cut(pictures, index, H, side), share)
+    view = _render(_cut(pictures, index, H, side), share, degradation, renderings)
     return view.contiguous(memory_format=torch.channels_last)
 
 
@@ -109,10 +113,11 @@ def make_batch(
     seldom = settings.pair_synthesis * difficulty
     often = torch.where(photo, settings.photo_synthesis * difficulty, seldom)
     seldom = torch.full_like(often, seldom)
+    looks = settings.degradation, settings.renderings or None
     shares = torch.where(turned, often, seldom), torch.where(turned, seldom, often)
     return Batch(
-        view(store.pictures, second, place @ H, settings.fixed_side, shares[0]),
-        view(store.pictures, first, place, settings.moving_side, shares[1]),
+        view(store.pictures, second, place @ H, settings.fixed_side, shares[0], *looks),
+        view(store.pictures, first, place, settings.moving_side, shares[1], *looks),
         H,
         draw_queries(count, settings.fixed_side, settings.fixed_side, device),
         draw_distractors(count, settings.moving_side, settings.moving_side, device),
@@ -171,11 +176,18 @@ def _cut(
     return values.unflatten(1, (side, side)).permute(0, 3, 1, 2)
 
 
-def _render(image: Float[Tensor, "b 3 h w"], share: Tensor) -> Float[Tensor, "b 3 h w"]:
+def _render(
+    image: Float[Tensor, "b 3 h w"],
+    share: Tensor,
+    degradation: float,
+    renderings: Mapping[str, float] | None,
+) -> Float[Tensor, "b 3 h w"]:
     """Turn a share of the samples into another modality, the others to grey or jittered colour."""
     draw = synthesis.uniform(image)
     grey = synthesis.project_colour(image)
-    single = torch.where(draw < share, synthesis.pseudo_modality(image), grey).expand_as(image)
+    other = synthesis.pseudo_modality(image, renderings)
+    single = torch.where(draw < share, other, grey).expand_as(image)
     keeps_colour = (draw >= share) & (synthesis.uniform(image) < 0.6)
     image = torch.where(keeps_colour, synthesis.colour_jitter(image), single)
-    return synthesis.degrade(image)
+    degraded = synthesis.uniform(image) < degradation
+    return torch.where(degraded, synthesis.degrade(image), image.clamp(0, 1))

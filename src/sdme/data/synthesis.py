@@ -211,7 +211,7 @@ def pseudo_modality(image: Colour, shares: Mapping[str, float] | None = None) ->
     ``shares`` names those in use and how often (any positive scale); default: their own shares. A
     quarter of the samples is blended with a second draw. Colour if a rendering in use gives colour.
     """
-    shares = _checked(shares) if shares else {name: r.share for name, r in RENDERINGS.items()}
+    shares = checked_shares(shares) if shares else {name: r.share for name, r in RENDERINGS.items()}
     total = sum(shares.values())
     grey = random_blur(exposed(project_colour(image)))
     options = [RENDERINGS[name].function(grey, image) for name in shares]
@@ -220,7 +220,7 @@ def pseudo_modality(image: Colour, shares: Mapping[str, float] | None = None) ->
     return torch.lerp(one_of(image, chances, options), one_of(image, chances, options), blend)
 
 
-def _checked(shares: Mapping[str, float]) -> dict[str, float]:
+def checked_shares(shares: Mapping[str, float]) -> dict[str, float]:
     unknown = [name for name in shares if name not in RENDERINGS]
     if unknown or min(shares.values()) < 0 or not sum(shares.values()) > 0:
         raise InputError(

@@ -26,6 +26,7 @@ from sdme.config import TrainSettings
 from sdme.data.batches import Batch, make_batch, rendered_view, seed_generators
 from sdme.data.pairs import ImagePair
 from sdme.data.store import DeviceStore, ImageStore, load_store
+from sdme.data.synthesis import checked_shares
 from sdme.errors import InputError
 from sdme.model.network import SdmeNetwork
 from sdme.model.weights import load_network, save_weights
@@ -75,11 +76,13 @@ def train(
     that has as many ``streams``. All of them read the data and ``options.out``; the first writes.
 
     Raises:
-        InputError: pictures, starting weights or checkpoint cannot be used, or the batch cannot be
+        InputError: settings, pictures, starting weights or checkpoint cannot be used, or the batch cannot be
             dealt out to the processes.
     """
     if settings.steps is None and math.isinf(options.seconds):
         raise InputError("neither steps nor a time limit is given; set steps or give --seconds")
+    if settings.data.renderings:
+        checked_shares(settings.data.renderings)
     deadline = time.monotonic() + options.seconds
     with parallel.processes(options.device) as device:
         options = replace(options, device=device)
