@@ -221,6 +221,11 @@ def pseudo_modality(image: Colour, shares: Mapping[str, float] | None = None) ->
 
 
 def checked_shares(shares: Mapping[str, float]) -> dict[str, float]:
+    """The renderings that have a share.
+
+    Raises:
+        InputError: a name is not in ``RENDERINGS``, or the shares are none.
+    """
     unknown = [name for name in shares if name not in RENDERINGS]
     if unknown or min(shares.values()) < 0 or not sum(shares.values()) > 0:
         raise InputError(

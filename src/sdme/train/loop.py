@@ -76,8 +76,8 @@ def train(
     that has as many ``streams``. All of them read the data and ``options.out``; the first writes.
 
     Raises:
-        InputError: settings, pictures, starting weights or checkpoint cannot be used, or the batch cannot be
-            dealt out to the processes.
+        InputError: settings, pictures, starting weights or checkpoint cannot be used, or the batch
+            cannot be dealt out to the processes.
     """
     if settings.steps is None and math.isinf(options.seconds):
         raise InputError("neither steps nor a time limit is given; set steps or give --seconds")
