@@ -16,6 +16,7 @@ from sdme.io.image import (
     read_image,
     read_layer,
     to_network_input,
+    to_picture,
     valid_mask,
     write_image,
 )
@@ -328,3 +329,16 @@ def test_what_cannot_be_written(tmp_path, name, dtype, words):
 def test_unwritable_place(tmp_path):
     with pytest.raises(InputError, match="cannot write"):
         write_image(tmp_path / "no" / "a.tif", content())
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_picture_is_what_the_network_sees(bands, dtype):
+    random = np.random.default_rng(bands)
+    image = random.integers(0, 255, (12, 15, bands)).astype(dtype)
+    picture = to_picture(image)
+    assert picture.dtype == np.uint8 and picture.shape == (12, 15, 3)
+    expected = np.round(to_network_input(image) * 255)
+    np.testing.assert_array_equal(picture, expected)
+    if dtype == np.uint8 and bands == 3:
+        np.testing.assert_array_equal(picture, image)

@@ -17,7 +17,7 @@ from jaxtyping import Float64, UInt8
 
 from sdme.errors import InputError
 from sdme.io.decode import decode_stream
-from sdme.io.image import read_layer, to_network_input
+from sdme.io.image import read_layer, to_picture
 
 Matrix = Float64[np.ndarray, "3 3"]
 TruthKind = Literal["aligned", "transform", "landmarks"]
@@ -43,7 +43,7 @@ class ImageFile:
             image = read_layer(self.path, "image")
         else:
             image = read_layer(decode_stream(io.BytesIO(self.content()), f"image {self}"), "image")
-        return np.round(to_network_input(image) * 255).astype(np.uint8)
+        return to_picture(image)
 
     def content(self) -> bytes:
         """The bytes that are stored.

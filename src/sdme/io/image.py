@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tifffile
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from sdme.errors import InputError
 from sdme.files import replacing
@@ -105,6 +105,18 @@ def to_network_input(
     if not valid.all():
         values[~valid] = np.median(_sample(values, valid), axis=0)
     return values if values.shape[2] == 3 else np.repeat(values, 3, axis=2)
+
+
+def to_picture(image: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    """8-bit RGB of an image of any dtype and number of bands, as :func:`to_network_input` sees it.
+
+    8-bit values stay as they are.
+    """
+    valid = valid_mask(image)
+    if image.dtype == np.uint8 and valid.all():
+        bands = image[..., _colour_bands(image)]
+        return np.ascontiguousarray(np.broadcast_to(bands, (*bands.shape[:2], 3)))
+    return np.round(to_network_input(image, valid) * 255).astype(np.uint8)
 
 
 def no_data_value(image: np.ndarray) -> float:
