@@ -19,9 +19,7 @@ POSITIVE_RADIUS, NEGATIVE_RADII = 3, (5, 7)
 BINS = 20
 
 
-def disc(
-    inner: float, outer: int, like: Tensor
-) -> tuple[Float[Tensor, "n 2"], Bool[Tensor, " n"]]:
+def disc(inner: float, outer: int, like: Tensor) -> tuple[Float[Tensor, "n 2"], Bool[Tensor, " n"]]:
     """Whole-pixel offsets of a square window, and which are ``inner`` to ``outer`` px long.
 
     The window is kept whole, since a shape that depended on the values could not be compiled.
