@@ -19,7 +19,8 @@ def store_of(first, second=None, pairs=0, weights=None):
     index = torch.arange(len(first))
     other = index if second is None else index + len(first)
     pictures = pictures.permute(0, 2, 3, 1).contiguous()
-    return ImageStore(pictures, index, other, pairs, (weights / weights.sum()).cumsum(0))
+    cumulative = (weights / weights.sum()).cumsum(0)
+    return ImageStore(pictures, index, other, pairs, cumulative, index[:pairs])
 
 
 def ramps(count=1):

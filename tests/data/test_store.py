@@ -94,7 +94,8 @@ def numbered_store(pairs, photos):
     pictures = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 4, 4, 3)
     first = torch.cat([torch.arange(0, 2 * pairs, 2), torch.arange(2 * pairs, count)])
     second = torch.cat([torch.arange(0, 2 * pairs, 2) + 1, torch.arange(2 * pairs, count)])
-    return ImageStore(pictures, first, second, pairs, torch.linspace(0, 1, pairs + 1)[1:])
+    cumulative, sets = torch.linspace(0, 1, pairs + 1)[1:], torch.zeros(pairs, dtype=torch.int64)
+    return ImageStore(pictures, first, second, pairs, cumulative, sets)
 
 
 @pytest.mark.parametrize("pairs, photos, capacity", [(20, 10, 25), (20, 0, 7), (0, 30, 11)])
@@ -111,7 +112,7 @@ def test_a_part_keeps_items_whole_and_their_proportion(pairs, photos, capacity):
     assert torch.equal(first[part.pairs :], second[part.pairs :])
     assert len(set(first.tolist())) == len(first)
     assert len(part.cumulative) == part.pairs
-    assert not part.pairs or part.cumulative[-1] == 1
+    assert not part.pairs or part.cumulative[-1] == pytest.approx(1)
 
 
 def test_parts_take_turns_and_repeat_with_seed_and_step():
@@ -129,3 +130,38 @@ def test_parts_take_turns_and_repeat_with_seed_and_step():
 def test_what_fits_stays():
     store = DeviceStore(numbered_store(3, 2), SETTINGS, CPU, seed=0)
     assert len(store.at(0).pictures) == 8 and store.at(0) is store.at(10_000)
+
+
+@pytest.mark.parametrize("capacity", [20, 200, 1980])
+def test_a_small_set_keeps_its_weight_in_every_part(capacity):
+    sizes = torch.tensor([900, 90])
+    sets = torch.arange(2).repeat_interleave(sizes)
+    weights = sizes[sets] ** -0.5
+    index = torch.arange(990)
+    pictures = torch.zeros(1980, 1, 1, 3, dtype=torch.uint8)
+    cumulative = (weights / weights.sum()).cumsum(0)
+    whole = ImageStore(pictures, 2 * index, 2 * index + 1, 990, cumulative, sets)
+    part = draw_part(whole, capacity, [0, 0])
+    probability = torch.diff(part.cumulative, prepend=torch.zeros(1))
+    expected = sizes.sqrt() / sizes.sqrt().sum()
+    for number in (0, 1):
+        mass = probability[part.sets == number].sum()
+        torch.testing.assert_close(mass, expected[number], atol=1e-4, rtol=0)
+    assert len(part.pictures) == capacity and len(set(part.first.tolist())) == part.pairs
+
+
+def test_every_set_is_in_every_part():
+    sets = torch.tensor([0] * 1000 + [1, 2])
+    index = torch.arange(1002)
+    pictures = torch.zeros(2004, 1, 1, 3, dtype=torch.uint8)
+    cumulative = torch.linspace(0, 1, 1003)[1:]
+    whole = ImageStore(pictures, 2 * index, 2 * index + 1, 1002, cumulative, sets)
+    for turn in range(10):
+        assert set(draw_part(whole, 20, [0, turn]).sets.tolist()) == {0, 1, 2}
+
+
+def test_the_share_is_that_of_the_pairs_in_a_set_with_photos_too(tmp_path, write_pack):
+    content = {**pairs_of(20), **{f"a{i}.png": grey(i) for i in range(5)}}
+    items = pack(write_pack, tmp_path / "mixed.tar", content)
+    chosen = chosen_items(items, SETTINGS.model_copy(update={"pair_fraction": 0.1}))
+    assert sorted(item.is_photo for item in chosen) == [False] * 2 + [True] * 5

@@ -4,14 +4,15 @@ Everything fits on a GPU as a rule and stays there. What does not fit stays in m
 part drawn anew every few hundred steps takes its turn on the device.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from sdme.config import DataSettings
@@ -25,7 +26,7 @@ class ImageStore:
 
     ``pairs`` of the items come first; then photos, both sides of which are one picture.
     ``cumulative`` is the distribution over pairs: sets are weighted by the square root of their
-    size, so that a small one is not drowned by a large one.
+    size, so that a small one is not drowned by a large one. ``sets`` numbers the set of each pair.
     """
 
     pictures: UInt8[Tensor, "n side side 3"]
@@ -33,6 +34,7 @@ class ImageStore:
     second: Int64[Tensor, " items"]
     pairs: int
     cumulative: Float[Tensor, " pairs"]
+    sets: Int64[Tensor, " pairs"]
 
     @property
     def photos(self) -> int:
@@ -46,9 +48,8 @@ class ImageStore:
 
     def to(self, device: torch.device) -> "ImageStore":
         """The same on another device."""
-        tensors = (self.pictures, self.first, self.second)
-        pictures, first, second = (t.to(device, non_blocking=True) for t in tensors)
-        return ImageStore(pictures, first, second, self.pairs, self.cumulative.to(device))
+        tensors = {n: v.to(device) for n, v in vars(self).items() if torch.is_tensor(v)}
+        return replace(self, **tensors)
 
 
 def load_store(items: Sequence[ImagePair], settings: DataSettings) -> ImageStore:
@@ -89,7 +90,7 @@ def load_store(items: Sequence[ImagePair], settings: DataSettings) -> ImageStore
         torch.tensor(first),
         torch.tensor(second),
         len(sets),
-        _distribution(sets),
+        *_distribution(sets),
     )
 
 
@@ -111,16 +112,21 @@ def chosen_items(items: Sequence[ImagePair], settings: DataSettings) -> list[Ima
         if settings.datasets and name not in settings.datasets:
             continue
         own = [item for item in items if item.dataset == name]
-        if not own[0].is_photo and settings.pair_fraction < 1:
-            count = max(1, round(len(own) * settings.pair_fraction))
-            own = [own[index * len(own) // count] for index in range(count)]
-        chosen += own
+        pairs = [item for item in own if not item.is_photo]
+        count = max(1, round(len(pairs) * settings.pair_fraction)) if pairs else 0
+        chosen += [pairs[index * len(pairs) // count] for index in range(count)]
+        chosen += [item for item in own if item.is_photo]
     return chosen
 
 
-def _distribution(sets: Sequence[str]) -> Float[Tensor, " pairs"]:
-    weights = torch.tensor([sets.count(name) ** -0.5 for name in sets])
-    return (weights / weights.sum()).cumsum(0)
+def _distribution(
+    sets: Sequence[str],
+) -> tuple[Float[Tensor, " pairs"], Int64[Tensor, " pairs"]]:
+    sizes = Counter(sets)
+    weights = torch.tensor([sizes[name] ** -0.5 for name in sets], dtype=torch.float64)
+    numbers = {name: number for number, name in enumerate(sizes)}
+    index = torch.tensor([numbers[name] for name in sets], dtype=torch.int64)
+    return (weights / weights.sum()).cumsum(0).float(), index
 
 
 def _squares_of(item: ImagePair, side: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -157,43 +163,70 @@ class DeviceStore:
     def __init__(
         self, whole: ImageStore, settings: DataSettings, device: torch.device, seed: int
     ) -> None:
-        picture = whole.pictures[0].numel()
-        self.capacity = max(2, int(settings.device_gib * 2**30 / picture))
+        self.capacity = picture_capacity(whole, settings)
         self.refresh, self.device, self.seed = settings.refresh_every, device, seed
         self.fits = len(whole.pictures) <= self.capacity
-        self.turn, self.current = -1, whole.to(device) if self.fits else whole
-        if not self.fits and device.type == "cuda":
-            pinned = whole.pictures.pin_memory()
-            whole = ImageStore(pinned, whole.first, whole.second, whole.pairs, whole.cumulative)
-        self.whole = whole
+        self.whole, self.turn = whole, -1
+        self.current: ImageStore | None = whole.to(device) if self.fits else None
 
     def at(self, step: int) -> ImageStore:
         """The pictures to draw from at a step."""
         turn = step // self.refresh
-        if not self.fits and turn != self.turn:
-            self.turn = turn
-            self.current = draw_part(self.whole, self.capacity, [self.seed, turn]).to(self.device)
+        if self.current is None or not (self.fits or turn == self.turn):
+            self.turn, self.current = turn, None  # the old part goes before the new one comes
+            part = draw_part(self.whole, self.capacity, [self.seed, turn])
+            self.current = part.to(self.device)
         return self.current
+
+
+def picture_capacity(store: ImageStore, settings: DataSettings) -> int:
+    """How many of its pictures may be on the device at once."""
+    return max(2, int(settings.device_gib * 2**30 / store.pictures[0].numel()))
 
 
 def draw_part(whole: ImageStore, capacity: int, seed: Sequence[int]) -> ImageStore:
     """Items whose pictures number ``capacity`` at most, drawn without replacement.
 
-    Pairs are drawn by their probability and are equally likely within the part; pairs and photos
-    keep the proportion of their pictures.
+    Pairs and photos keep the proportion of their pictures. Every set of pairs has one at least, if
+    there is room, and within the part as much weight as in the whole.
     """
     random = np.random.default_rng(seed)
     share = 2 * whole.pairs / (2 * whole.pairs + whole.photos)
     pairs = min(whole.pairs, max(int(capacity * share / 2), 1 if whole.pairs else 0))
     photos = min(whole.photos, max(capacity - 2 * pairs, 1 if whole.photos else 0))
-    chosen = np.empty(0, np.int64)
-    if pairs:
-        probability = np.diff(whole.cumulative.double().numpy(), prepend=0)
-        chosen = random.choice(whole.pairs, pairs, replace=False, p=probability / probability.sum())
-    chosen = np.concatenate([chosen, whole.pairs + random.permutation(whole.photos)[:photos]])
+    probability = np.diff(whole.cumulative.double().numpy(), prepend=0)
+    kept = _drawn_pairs(random, probability, whole.sets.numpy(), pairs)
+    chosen = np.concatenate([kept, whole.pairs + random.permutation(whole.photos)[:photos]])
     first, second = whole.first[chosen], whole.second[chosen]
     used, places = torch.unique(torch.cat([first, second]), return_inverse=True)
-    cumulative = torch.linspace(0, 1, pairs + 1)[1:] if pairs else whole.cumulative[:0]
+    sets = whole.sets[kept]
+    mass = np.bincount(whole.sets.numpy(), probability) if pairs else np.zeros(0)
+    weights = torch.from_numpy(mass / np.maximum(np.bincount(sets, minlength=len(mass)), 1))[sets]
     return ImageStore(
-        whole.pictures[used], places[: len(first)], places[len(first) :], pairs, cumulative
+        whole.pictures[used],
+        places[: len(first)],
+        places[len(first) :],
+        pairs,
+        (weights / weights.sum()).cumsum(0).float(),
+        sets,
     )
+
+
+def _drawn_pairs(
+    random: np.random.Generator,
+    probability: Float64[np.ndarray, " pairs"],
+    sets: Int64[np.ndarray, " pairs"],
+    count: int,
+) -> Int64[np.ndarray, " drawn"]:
+    """One pair of each set in random order, as far as ``count`` goes, and others by probability."""
+    if not count:
+        return np.empty(0, np.int64)
+    order = random.permutation(len(sets))
+    _, place = np.unique(sets[order], return_index=True)
+    ones = random.permutation(order[place])[:count]
+    others = np.setdiff1d(np.arange(len(sets)), ones)
+    more = count - len(ones)
+    if not more:
+        return ones
+    weights = probability[others] / probability[others].sum()
+    return np.concatenate([ones, random.choice(others, more, replace=False, p=weights)])
