@@ -33,10 +33,14 @@ def test_the_pairs_are_twenty_aligned_squares(example, tmp_path):
 def test_twenty_pairs_make_photo_better(example, tmp_path, capsys):
     example.make_pairs(tmp_path / "pairs")
     words = ["finetune", "photo", str(tmp_path / "pairs"), "-o", str(tmp_path / "run")]
-    assert main([*words, "--device", "cpu", "--cases", "24", "--json"]) == 0
+    words += ["--device", "cpu", "--steps", "100", "--cases", "24", "--json"]
+    assert main(words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["counts"]["training"] == 16 and found["counts"]["held_out"] == 4
     gain = next(figure for figure in found["figures"] if figure["figure"] == "AUC@10")
-    assert gain["after"] > gain["before"]
+    assert (
+        gain["difference"] > 0.1
+    )  # measured: 0.26, and 0.20 on other held-out pairs after 160 steps
+    assert found["verdict"] != "not better"
     card = (tmp_path / "run/card.md").read_text()
     assert found["sentence"] in card
