@@ -106,6 +106,18 @@ def test_one_fixed_image_with_two_sensors_is_no_repetition(folder):
     assert not check_pairs(read_pairs(folder)).problems
 
 
+def test_pictures_are_known_by_their_pixels(folder):
+    write_pair(folder, "third", view(2), negative(view(2)) // 2)
+    write(folder / "swapped.a.bmp", negative(view(3)))
+    write(folder / "swapped.b.bmp", view(3))
+    report = check_pairs(read_pairs(folder))
+    contents = {pair.id: content for pair, content in report.contents.items()}
+    assert set(contents) == {*(f"good{index}" for index in range(8)), "third", "swapped"}
+    assert len(contents["third"] & contents["good2"]) == 1
+    assert contents["swapped"] == contents["good3"]
+    assert not contents["good0"] & contents["good1"]
+
+
 def test_pairs_that_are_not_on_one_grid(folder):
     pair = read_pairs(folder).pairs[0]
     points = np.zeros((4, 2))
@@ -140,7 +152,7 @@ def test_sizes_that_only_decoding_tells(folder):
 
 def test_too_few_pairs_is_one_line_with_the_first_offender(folder):
     (folder / "good5.b.png").write_text("no picture")
-    report = check_pairs(read_pairs(folder))
+    report = check_pairs(read_pairs(folder), fewest=8)
     with pytest.raises(InputError) as caught:
         report.raise_if_unusable("out/problems.txt")
     text = str(caught.value)
@@ -152,7 +164,7 @@ def test_too_few_pairs_is_one_line_with_the_first_offender(folder):
 
 def test_too_few_pairs_without_any_problem():
     with pytest.raises(InputError, match=r"^0 of 0 pairs can be used, 8 are needed; add pairs$"):
-        check_pairs(PairList([])).raise_if_unusable("problems.txt")
+        check_pairs(PairList([]), fewest=8).raise_if_unusable("problems.txt")
 
 
 def test_pairs_that_are_off_are_warned_of_and_used(folder):

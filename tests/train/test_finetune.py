@@ -136,6 +136,54 @@ def test_held_out_pairs_are_never_trained_on(place, monkeypatch):
     assert numbers(p.id for p in read_manifest(place / "out/held_out.jsonl").pairs) == held_out
 
 
+def test_pairs_with_a_common_picture_are_on_one_side(place):
+    """Ten pictures, each with two other sensors'; one of each pair is a copy in another file."""
+    for i in range(10):
+        cv2.imwrite(str(place / f"{i}.vis.png"), scene(i))
+        cv2.imwrite(str(place / f"{i}.copy.bmp"), scene(i))
+        cv2.imwrite(str(place / f"{i}.nir.png"), 255 - scene(i))
+        cv2.imwrite(str(place / f"{i}.ir.png"), 255 - scene(i) // 2)
+    rows = [
+        {"fixed": f"{i}.{visible}", "moving": f"{i}.{sensor}.png", "id": f"{sensor}_{i}"}
+        for sensor, visible in (("nir", "vis.png"), ("ir", "copy.bmp"))
+        for i in range(10)
+    ]
+    (place / "both.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = run(data=("both.jsonl",), seconds=1e-9).record.recipe
+    trained, held_out = (
+        {name.rpartition("_")[2] for names in ids.values() for name in names}
+        for ids in (recipe.training, recipe.held_out)
+    )
+    assert len(held_out) == 2 and len(trained) == 8 and not trained & held_out
+
+
+def test_copies_of_held_out_pictures_are_refused(place, write_pack):
+    write_pack(place / "photos.tar", {f"{i}.png": scene(i)[..., ::-1] for i in range(9)})
+    with pytest.raises(InputError, match=r"4 held-out picture.* trained on as well.*photos") as why:
+        run(photos=("photos.tar",))
+    assert "\n" not in str(why.value)
+    write_pairs(place / "val", 4, first=100)
+    cv2.imwrite(str(place / "val/frame_101.b.png"), 255 - scene(3))
+    with pytest.raises(
+        InputError, match=r"1 held-out picture.*val/frame_101 is in .*pairs/frame_3"
+    ):
+        run(validation=("val",))
+    assert not (place / "out").exists()
+
+
+def test_photos_that_cannot_be_used_are_left_out_and_listed(place, write_pack):
+    photos = {f"{i}.png": scene(50 + i) for i in range(3)} | {"flat.png": scene(0) * 0}
+    write_pack(place / "photos.tar", photos)
+    told = []
+    options = FinetuneOptions(
+        device="cpu", steps=3, seconds=1e-9, photos=("photos.tar",), changes=TINY, quiet=True
+    )
+    found = finetune("weights.safetensors", ["pairs"], "out", options, tell=told.append)
+    assert found.record.recipe.photos == {"photos": ("0", "1", "2")}
+    assert "1 pair(s) or photo(s)" in told[0]
+    assert "photo cannot be used: pair photos/flat" in (place / "out/data_check.txt").read_text()
+
+
 def test_no_gain_is_said_on_the_card(place, known_errors):
     known_errors["after"] = 9.0
     assert run().record.improvement.verdict == "not better"
@@ -164,18 +212,18 @@ def test_paused_and_gone_on_with_it_is_the_same(place):
 
 def test_interrupted_and_gone_on_with_it_is_the_same(place, monkeypatch):
     run("whole")
-    step = loop._one_step
+    step = loop.take_step
 
     def interrupted(state, *rest):
         if state.step == 2:
             raise KeyboardInterrupt
         step(state, *rest)
 
-    monkeypatch.setattr(loop, "_one_step", interrupted)
+    monkeypatch.setattr(loop, "take_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run("out")
     assert not (place / "out/card.md").exists()
-    monkeypatch.setattr(loop, "_one_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
     assert run("out").record.improvement is not None
     assert same_weights(place / "out", place / "whole")
 

@@ -17,8 +17,14 @@ from sdme.train.holdout import LEAST_HELD_OUT, LEAST_TRAINING, split_pairs, writ
 
 
 def pairs(*ids, dataset="mine"):
-    files = ImageFile(Path("a.png")), ImageFile(Path("b.png"))
-    return [ImagePair(dataset, identity, *files) for identity in ids]
+    return [
+        pair(identity, *(f"{dataset}/{identity}.{side}" for side in "ab"), dataset)
+        for identity in ids
+    ]
+
+
+def pair(identity, fixed, moving, dataset="mine"):
+    return ImagePair(dataset, identity, ImageFile(Path(fixed)), ImageFile(Path(moving)))
 
 
 def frames(count):
@@ -83,6 +89,51 @@ def test_numbers_sort_by_value_beside_names():
     for side in (split.training, split.held_out):
         places = [order.index(pair.id) for pair in side]
         assert places == sorted(places)
+
+
+def pictures(chosen):
+    return {image for pair in chosen for image in (pair.fixed, pair.moving)}
+
+
+@given(st.lists(st.integers(1, 4), min_size=12, max_size=60), st.integers(0, 5))
+def test_no_held_out_picture_is_trained_on(sensors, seed):
+    """Each scene is one picture with those of several sensors; names mix the scenes."""
+    listed = [
+        pair(f"sensor{sensor}/{scene}", f"{scene}.a", f"{scene}.{sensor}")
+        for scene, count in enumerate(sensors)
+        for sensor in range(count)
+    ]
+    split = split_pairs(listed, seed=seed)
+    assert not pictures(split.training) & pictures(split.held_out)
+    assert len(split.training) + len(split.held_out) == len(listed)
+    wanted = max(LEAST_HELD_OUT, round(0.2 * len(listed)))
+    assert LEAST_HELD_OUT <= len(split.held_out) <= wanted + 5 * 3
+
+
+def test_ten_scenes_with_two_sensors_lose_two_scenes():
+    listed = [pair(f"{s}/{i}", f"{i}.a", f"{i}.{s}") for s in ("nir", "ir") for i in range(10)]
+    held_out = sorted(int(p.id.rpartition("/")[2]) for p in split_pairs(listed).held_out)
+    assert held_out == [held_out[0]] * 2 + [held_out[0] + 1] * 2
+
+
+def test_pictures_are_shared_through_other_pairs_and_by_content():
+    chain = [pair(f"chain{i}", f"c{i}", f"c{i + 1}") for i in range(5)]
+    copies = pairs("copy1", "copy2")
+    others = pairs(*(f"other{i}" for i in range(9)))
+    same = frozenset([b"same"])
+    contents = {p: frozenset([p.id.encode()]) for p in others} | dict.fromkeys(copies, same)
+    together = ({p.id for p in chain}, {p.id for p in copies})
+    for seed in range(20):
+        held_out = {
+            p.id for p in split_pairs(chain + copies + others, 0.3, seed, contents).held_out
+        }
+        assert all(unit <= held_out or not unit & held_out for unit in together)
+
+
+def test_pairs_that_all_share_one_picture_cannot_be_split():
+    with pytest.raises(InputError, match=r"20 usable pairs share a picture.*--val") as caught:
+        split_pairs([pair(str(i), "reference", f"{i}.b") for i in range(20)])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])

@@ -2,7 +2,7 @@ r"""What is wrong with pairs that are meant for training, before the first step.
 
 ::
 
-    report = check_pairs(read_all(["my_pairs"]))
+    report = check_pairs(read_all(["my_pairs"]), fewest=8)
     print("\n".join(report.to_lines()))
     report.raise_if_unusable()
 
@@ -26,7 +26,6 @@ from sdme.errors import InputError
 from sdme.io.header import Size
 from sdme.io.image import MIN_SIDE
 
-FEWEST = 8
 SMALLEST_SIDE = 64
 MOST_ESTIMATES = 200
 _BLANK_RANGE = 2  # grey levels
@@ -47,7 +46,7 @@ class _Finding:
 def check_pairs(
     found: PairList,
     *,
-    fewest: int = FEWEST,
+    fewest: int = 1,
     worst_misalignment: float = 3.0,
     smallest_side: int = SMALLEST_SIDE,
     most_estimates: int = MOST_ESTIMATES,
@@ -75,8 +74,11 @@ def check_pairs(
     usable: list[ImagePair] = []
     problems, offsets = list(found.problems), []
     first_with: dict[frozenset[bytes], ImagePair] = {}
+    contents: dict[ImagePair, frozenset[bytes]] = {}
     with ThreadPoolExecutor() as pool:
         for pair, finding in zip(pairs, pool.map(look, range(len(pairs))), strict=True):
+            if finding.content:
+                contents[pair] = finding.content
             problem = finding.problem or _repetition(pair, first_with.get(finding.content))
             if problem is not None:
                 problems.append(problem)
@@ -88,7 +90,7 @@ def check_pairs(
                     offsets.append(PairOffset(pair, finding.misalignment, tolerance))
             if progress is not None:
                 progress(len(usable) + len(problems) - len(found.problems), len(pairs))
-    return PairReport(usable, problems, offsets, fewest)
+    return PairReport(usable, problems, offsets, fewest, contents)
 
 
 def _evenly(items: Sequence[int], count: int) -> frozenset[int]:

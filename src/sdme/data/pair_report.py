@@ -1,8 +1,8 @@
 """What a check of training pairs found: a listing, a record, and whether training can begin."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,15 @@ class PairReport:
     """Pairs that can be used, in their order, and all that is to be said of the others.
 
     ``problems`` are those of the reader and those of the decoded images. ``offsets`` are the
-    estimates of misalignment: of all usable pairs but photos, or of a part of them.
+    estimates of misalignment: of all usable pairs but photos, or of a part of them. ``contents``
+    has digests of the pixels of both images, for all pairs that can be decoded, repeated ones too.
     """
 
     usable: Sequence[ImagePair]
     problems: Sequence[Problem]
     offsets: Sequence[PairOffset]
     fewest: int
+    contents: Mapping[ImagePair, frozenset[bytes]] = field(default_factory=dict)
 
     @property
     def given(self) -> int:

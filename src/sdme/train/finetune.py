@@ -204,16 +204,17 @@ def _prepare(
     except OSError as error:
         raise InputError(f"cannot use folder {folder}: {error.strerror}; give another") from None
     record.write(folder)
-    write_text(folder / CHECK, "\n".join(report.to_lines()) + "\n")
+    photos = [f"photo cannot be used: {one.where}: {one.why}" for one in found.photo_problems]
+    write_text(folder / CHECK, "\n".join([*report.to_lines(), *photos]) + "\n")
     write_text(folder / CHECK_DATA, json.dumps(report.to_data(), indent=1) + "\n")
     if record.recipe.settings.start != model:
         with replacing(folder / START) as temporary:
             temporary.write_bytes(Path(model).read_bytes())
     write_manifest(found.split.held_out, folder / HELD_OUT)
-    if report.problems or report.warnings:
+    if report.problems or report.warnings or photos:
         tell(
-            f"{len(report.problems)} pair(s) cannot be used, and {len(report.warnings)} seem "
-            f"misaligned; {folder / CHECK} lists them"
+            f"{len(report.problems) + len(photos)} pair(s) or photo(s) cannot be used, and "
+            f"{len(report.warnings)} seem misaligned; {folder / CHECK} lists them"
         )
     return record
 

@@ -1,12 +1,12 @@
 """The pairs of a fine-tuning: those to train on, those held out, and photos beside them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdme.data.pair_check import check_pairs
 from sdme.data.pair_report import PairReport, pair_name
-from sdme.data.pairs import ImageFile, ImagePair, PairList, Problem
+from sdme.data.pairs import ImagePair, PairList, Problem
 from sdme.data.sources import read_all
 from sdme.errors import InputError
 from sdme.train.holdout import LEAST_HELD_OUT, LEAST_TRAINING, Split, split_pairs
@@ -17,11 +17,12 @@ _MOST_TOLD = 20  # lines about data that are refused
 
 @dataclass(frozen=True)
 class FinetuneData:
-    """What the inputs hold that can be used, and what the check of all pairs found."""
+    """What the inputs hold that can be used, and what the check of all pairs and photos found."""
 
     split: Split
     photos: tuple[ImagePair, ...]
     report: PairReport
+    photo_problems: tuple[Problem, ...] = ()
 
 
 def read_data(
@@ -32,23 +33,30 @@ def read_data(
     share: float,
     seed: int,
     tell: Callable[[str], object],
+    progress: Callable[[int, int], None] | None = None,
 ) -> FinetuneData:
     """Read and check the inputs; :class:`sdme.train.finetune.FinetuneOptions` says what they are.
 
-    ``tell`` is called with what is wrong with the pairs, line by line, before they are refused.
+    ``tell`` is called with what is wrong with the pairs, line by line, before they are refused;
+    ``progress`` with the number of pairs and photos that were looked at, and of all.
 
     Raises:
         InputError: an input cannot be read or is of the wrong kind, too few pairs can be used, or
-            a held-out picture is trained on as well.
+            a held-out picture is trained on as well, be it in another file.
     """
     if not data:
         raise InputError("no data was given; name a folder, pack or manifest of aligned pairs")
     listed, problems = _pairs(data)
     held_out, more = _pairs(validation) if validation else ([], [])
-    _check_apart(listed, held_out)
+    single = _photos(photos) if photos else PairList([])
+    count, total = len(listed) + len(held_out), len(listed) + len(held_out) + len(single.pairs)
+    show = progress or (lambda done, total: None)
     report = check_pairs(
-        PairList([*listed, *held_out], [*problems, *more]), fewest=LEAST_TRAINING + LEAST_HELD_OUT
+        PairList([*listed, *held_out], [*problems, *more]),
+        fewest=LEAST_TRAINING + LEAST_HELD_OUT,
+        progress=lambda done, _: show(done, total),
     )
+    _check_apart(held_out, listed, report.contents)
     if len(report.usable) < report.fewest:
         for line in report.to_lines()[:_MOST_TOLD]:
             tell(line)
@@ -61,8 +69,13 @@ def read_data(
         )
         _check_size(split)
     else:
-        split = split_pairs(report.usable, share, seed)
-    return FinetuneData(split, _photos(photos) if photos else (), report)
+        split = split_pairs(report.usable, share, seed, report.contents)
+    checked = check_pairs(single, progress=lambda done, _: show(count + done, total))
+    if photos and not checked.usable:
+        first = checked.problems[0]
+        raise InputError(f"no photo can be used; the first problem: {first.where}: {first.why}")
+    _check_apart(split.held_out, checked.usable, {**report.contents, **checked.contents})
+    return FinetuneData(split, tuple(checked.usable), report, tuple(checked.problems))
 
 
 def _pairs(paths: Inputs) -> tuple[Sequence[ImagePair], Sequence[Problem]]:
@@ -74,23 +87,42 @@ def _pairs(paths: Inputs) -> tuple[Sequence[ImagePair], Sequence[Problem]]:
     return found.pairs, found.problems
 
 
-def _photos(paths: Inputs) -> tuple[ImagePair, ...]:
+def _photos(paths: Inputs) -> PairList:
     found = read_all(paths, "train")
     if wrong := [pair for pair in found.pairs if not pair.is_photo]:
         raise InputError(
             f"{len(wrong)} of the photos are pairs, the first: {pair_name(wrong[0])}; give packs "
             "of single images as photos, and pairs as data"
         )
-    return tuple(found.pairs)
+    return found
 
 
-def _check_apart(training: Sequence[ImagePair], held_out: Sequence[ImagePair]) -> None:
-    files = {_place(image) for pair in training for image in (pair.fixed, pair.moving)}
-    for pair in held_out:
-        if {_place(pair.fixed), _place(pair.moving)} & files:
-            raise InputError(
-                f"the held-out {pair_name(pair)} is trained on as well; take it out of the data"
-            )
+def _check_apart(
+    held_out: Sequence[ImagePair],
+    training: Sequence[ImagePair],
+    contents: Mapping[ImagePair, frozenset[bytes]],
+) -> None:
+    """Check that no picture is on both sides, by the digests of what can be decoded."""
+
+    def digests(pair: ImagePair) -> frozenset[bytes]:
+        return frozenset() if pair.truth is not None else contents.get(pair, frozenset())
+
+    first_with: dict[bytes, ImagePair] = {}
+    for pair in training:
+        for digest in digests(pair):
+            first_with.setdefault(digest, pair)
+    both = [
+        (pair, first_with[digest])
+        for pair in held_out
+        for digest in digests(pair)
+        if digest in first_with
+    ]
+    if both:
+        pair, other = both[0]
+        raise InputError(
+            f"{len(both)} held-out picture(s) are trained on as well, the first: one of "
+            f"{pair_name(pair)} is in {pair_name(other)}; take them out of the data or the photos"
+        )
 
 
 def _check_size(split: Split) -> None:
@@ -100,7 +132,3 @@ def _check_size(split: Split) -> None:
             f"{len(split.training)} usable pair(s) to train on and {len(split.held_out)} to judge "
             f"the result by are too few; give at least {LEAST_TRAINING} and {LEAST_HELD_OUT}"
         )
-
-
-def _place(image: ImageFile) -> tuple[Path, str | None]:
-    return image.path.resolve(), image.member
