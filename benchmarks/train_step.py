@@ -34,7 +34,7 @@ from sdme.losses.repeatability import cosine_repeatability_loss, peakiness_loss
 from sdme.model.network import SdmeNetwork
 from sdme.model.structure import structure_map
 from sdme.train.loop import make_optimizer
-from sdme.train.step import CompiledParts, Objective, branch_losses, compute_gradients
+from sdme.train.step import Objective, Parts, branch_losses, compute_gradients
 
 CHUNK = 8
 P, R = ParamSpec("P"), TypeVar("R")
@@ -129,7 +129,7 @@ def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
     losses_of = branch_losses
     if bench.compiled:
         network.encoder.compile(dynamic=False)
-        losses_of = partial(branch_losses, compiled=CompiledParts.of(network))
+        losses_of = partial(branch_losses, compiled=Parts.compiled(network))
     count, view = bench.batch * CHUNK, bench.compile(rendered_view)
 
     def make() -> list[Batch]:

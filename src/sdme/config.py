@@ -1,8 +1,8 @@
 """Settings of every stage, frozen, with the paper's values as defaults; unknown keys are errors."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
 Stages = Literal["sparse", "dense", "sparse-to-dense"]
@@ -18,10 +18,19 @@ class Settings(BaseModel):
 class NetworkSettings(Settings):
     """The two-task network (paper, section 3.1); the defaults are the preset ``paper``."""
 
-    descriptor_channels: int = 128
-    agents: int = Field(default=32, description="number of learned agents")
-    agent_heads: int = 8
+    descriptor_channels: int = Field(default=128, ge=2)
+    agents: int = Field(default=32, ge=2, description="number of learned agents")
+    agent_heads: int = Field(default=8, ge=1, description="a divisor of descriptor_channels")
     use_agents: bool = Field(default=True, description="False drops the agent block (ablation)")
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.descriptor_channels % self.agent_heads:
+            raise ValueError(
+                f"{self.descriptor_channels} descriptor_channels cannot be shared by "
+                f"{self.agent_heads} agent_heads; give a divisor"
+            )
+        return self
 
 
 class KeypointSettings(Settings):
@@ -111,8 +120,8 @@ class DataSettings(Settings):
     pair_fraction: float = Field(
         default=1.0, gt=0, le=1, description="share of each set of pairs that is used"
     )
-    fixed_side: int = Field(default=128, ge=32, description="side of the fixed crops, px")
-    moving_side: int = Field(default=192, ge=32, description="side of the moving crops, px")
+    fixed_side: int = Field(default=128, ge=40, description="side of the fixed crops, px")
+    moving_side: int = Field(default=192, ge=40, description="side of the moving crops, px")
     max_shift: float = Field(default=32, ge=0, description="largest shift of a corner in x and y")
     shift_power: float = Field(
         default=0.4, ge=0, description="a pair's shifts are scaled by u ** power, u in [0, 1]"
@@ -134,9 +143,21 @@ class DataSettings(Settings):
         default=1.0, ge=0, le=1, description="share of images that are blurred, shaded, made noisy"
     )
     device_gib: float = Field(
-        default=8, gt=0, description="memory of the device for pictures; more of them take turns"
+        default=8,
+        gt=0,
+        allow_inf_nan=False,
+        description="memory of the device for pictures; more of them take turns",
     )
     refresh_every: int = Field(default=500, ge=1, description="steps between two such turns")
+
+    @model_validator(mode="after")
+    def _check_sides(self) -> Self:
+        if self.moving_side < self.fixed_side:
+            raise ValueError(
+                f"moving_side {self.moving_side} is less than fixed_side {self.fixed_side}; the "
+                "moving crop has to hold the fixed one"
+            )
+        return self
 
 
 class LossSettings(Settings):
@@ -196,7 +217,7 @@ class TrainSettings(Settings):
         default="bfloat16", description="of the network on CUDA; always float32 on a CPU"
     )
     compile: bool = Field(default=True, description="torch.compile on CUDA")
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     log_every: int = Field(default=200, ge=1, description="steps")
     validation_pairs: int = Field(default=256, ge=1, description="held-out crops")
     validate_every: int = Field(default=2000, ge=1, description="steps")

@@ -71,7 +71,7 @@ def rank() -> int:
 
 def is_first() -> bool:
     """Whether this process is the one that speaks and writes; also outside of the group."""
-    return os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
 
 
 def largest(values: Sequence[int]) -> list[int]:

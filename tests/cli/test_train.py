@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from sdme import parallel
 from sdme.cli.app import main
 from sdme.train.settings_files import shipped_settings
 
@@ -76,12 +77,20 @@ def test_the_same_command_goes_on_and_json_is_one_object(place, capsys):
     assert captured.err == ""
 
 
-def test_of_several_processes_the_first_one_speaks(place, monkeypatch, capsys):
+def test_a_rank_without_other_processes_means_nothing(place, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
-    for words in (["--json"], []):
-        arguments = ["tiny.toml", "sea.tar", "-o", "run", "--device", "cpu", *words]
-        assert command(*arguments) == 0
-        assert capsys.readouterr().out == ""
+    assert command("tiny.toml", "sea.tar", "-o", "run", "--device", "cpu", "--json") == 0
+    assert '"finished": true' in capsys.readouterr().out
+    assert (place / "run/weights.safetensors").is_file()
+
+
+def test_of_several_processes_the_first_one_speaks(monkeypatch):
+    from sdme.cli.train import _is_first_process
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, speaks in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        assert _is_first_process() == parallel.is_first() == speaks
 
 
 def test_changes_go_over_the_file(place, capsys):
@@ -98,7 +107,7 @@ def test_changes_go_over_the_file(place, capsys):
 def test_an_interruption_keeps_the_checkpoint(place, monkeypatch, capsys):
     from sdme.train import loop
 
-    step = loop._one_step
+    step = loop.take_step
 
     def interrupted(state, *rest):
         if state.step == 1:
@@ -106,9 +115,9 @@ def test_an_interruption_keeps_the_checkpoint(place, monkeypatch, capsys):
         step(state, *rest)
 
     arguments = ["tiny.toml", "sea.tar", "-o", "run", "--device", "cpu"]
-    monkeypatch.setattr(loop, "_one_step", interrupted)
+    monkeypatch.setattr(loop, "take_step", interrupted)
     assert command(*arguments) == 130
-    monkeypatch.setattr(loop, "_one_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
     assert command(*arguments) == 0
     assert "resumed at step 1" in capsys.readouterr().err
 

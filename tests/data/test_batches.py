@@ -10,7 +10,8 @@ from sdme.data import batches
 from sdme.data.batches import Batch, make_batch, seed_generators
 from sdme.data.store import ImageStore
 
-SETTINGS = DataSettings(fixed_side=32, moving_side=48, max_shift=8, stored_side=80)
+SIZES = {"fixed_side": 32, "moving_side": 48, "max_shift": 8, "stored_side": 80}
+SETTINGS = DataSettings().model_copy(update=SIZES)  # smaller than the losses can use
 
 
 def store_of(first, second=None, pairs=0, weights=None):

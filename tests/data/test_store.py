@@ -9,7 +9,8 @@ from sdme.data.sources import read_all
 from sdme.data.store import DeviceStore, ImageStore, chosen_items, draw_part, load_store
 from sdme.errors import InputError
 
-SETTINGS = DataSettings(fixed_side=32, moving_side=48, max_shift=8, stored_side=80)
+SIZES = {"fixed_side": 32, "moving_side": 48, "max_shift": 8, "stored_side": 80}
+SETTINGS = DataSettings().model_copy(update=SIZES)  # smaller than the losses can use
 CPU = torch.device("cpu")
 
 

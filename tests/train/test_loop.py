@@ -77,14 +77,31 @@ def test_an_interrupted_run_continues_exactly(tiny_settings, trained, options, m
     whole = trained(tiny_settings, "whole")
     with monkeypatch.context() as patched:
         interrupted_at(patched, 2)
-        stopped = trained(tiny_settings, "parts")
-    assert stopped.step == 2
+        with pytest.raises(KeyboardInterrupt):
+            trained(tiny_settings, "parts")
     resumed = trained(tiny_settings, "parts")
     assert resumed.step == 4
     assert_equal_states(resumed.network.state_dict(), whole.network.state_dict())
     one, two = (s.optimizer.state_dict()["state"] for s in (resumed, whole))
     assert_equal_states(one, two)
     assert log_of(options("parts").out) == log_of(options("whole").out)
+
+
+def test_an_interrupt_in_the_last_validation_is_no_finished_run(
+    tiny_settings, trained, options, monkeypatch
+):
+    settings = tiny_settings.model_copy(update={"checkpoint_every": 3})  # 4 steps: saved at the end
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_validate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trained(settings)
+    assert not (options().out / "weights.safetensors").exists()
+    assert trained(settings).step == 4
+    assert (options().out / "weights.safetensors").exists()
 
 
 def signalled_at(monkeypatch, *numbers):
@@ -117,7 +134,8 @@ def test_a_signal_stops_after_a_few_steps_and_loses_none(
 
 def test_a_second_interrupt_stops_at_once(tiny_settings, trained, options, monkeypatch):
     signalled_at(monkeypatch, signal.SIGINT, signal.SIGINT)
-    assert trained(tiny_settings).step == 0
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_settings)
     assert not (options().out / "checkpoint.pt").exists()
 
 
@@ -147,7 +165,8 @@ def test_skipped_steps_are_counted_across_a_kill(tiny_settings, trained, options
     settings = tiny_settings.model_copy(update={"log_every": 1000})
     with monkeypatch.context() as patched:
         interrupted_at(patched, 2)
-        trained(settings)
+        with pytest.raises(KeyboardInterrupt):
+            trained(settings)
     assert trained(settings).skipped == 1
 
 

@@ -195,3 +195,12 @@ def test_alignment_does_not_pull_on_the_detector(batch):
     ):
         pulled = torch.autograd.grad(loss, list(untouched), retain_graph=True, allow_unused=True)
         assert all(g is None or not g.any() for g in pulled)
+
+
+def test_a_term_that_is_switched_off_may_be_anything(batch, monkeypatch):
+    monkeypatch.setattr(step, "cosine_repeatability_loss", lambda *_: torch.tensor(torch.nan))
+    network = new_network()
+    report, found = one_pass_gradients(network, batch, LossSettings(repeatability=0))
+    assert report.losses.isnan().sum() == 1
+    assert all(g is None or g.isfinite().all() for g in found.values())
+    assert any(g is not None and g.any() for g in found.values())

@@ -72,8 +72,8 @@ def train(
     from sdme.errors import InputError
     from sdme.train.settings_files import read_settings
 
-    is_first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun; it alone speaks
-    out = Output(as_json and is_first, quiet or not is_first)
+    speaks = _is_first_process()
+    out = Output(as_json and speaks, quiet or not speaks)
     if listing:
         return _list(out)
     if settings is None:
@@ -101,6 +101,11 @@ def train(
     return 0
 
 
+def _is_first_process() -> bool:
+    """As :func:`sdme.parallel.is_first`, which would load PyTorch for a listing."""
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
 def _read(paths: Sequence[Path], out: Output) -> Sequence["ImagePair"]:
     from sdme.data.sources import read_all
 
@@ -123,6 +128,10 @@ def _tell(state: "TrainState", is_finished: bool, folder: Path, out: Output) -> 
             "files": {"weights": str(weights), "log": str(folder / "log.jsonl")},
         }
     )
+    if state.skipped:
+        out.warning(
+            f"{state.skipped} of {state.step} steps had no finite gradient and were skipped"
+        )
     if is_finished:
         out.line(f"done after {state.step} steps; the weights are {weights}")
     else:

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from sdme.geometry.homography import centred_placement, corners, from_four_points
+from sdme.geometry.homography import corners, from_four_points
 
 
 def homography_from_shifts(
@@ -15,5 +15,6 @@ def homography_from_shifts(
     source of randomness is the caller's choice; sizes are ``(width, height)``.
     """
     square = corners(*fixed_size, like=shifts)
-    offset = centred_placement(fixed_size, moving_size)[:2, 2].to(shifts)
+    # made on the device, so that nothing waits for a copy
+    offset = corners(*moving_size, like=shifts).mean(0) - square.mean(0)
     return from_four_points(square, square + offset + shifts)

@@ -47,7 +47,8 @@ def alignment_losses(
     detector is; without it the energy is exactly the paper's.
     """
     height, width = structure0.shape[-2:]
-    steps = torch.tensor([-2, -1, 1, 2], device=H.device, dtype=H.dtype).view(1, 1, 4, 1, 1)
+    away = torch.arange(1, 3, device=H.device, dtype=H.dtype)
+    steps = torch.cat([-away.flip(0), away]).view(1, 1, 4, 1, 1)  # -2, -1, 1, 2
     moved = H[:, None, None] * (1 + steps * perturbations[:, :, None])
     candidates = torch.cat([H[:, None], moved.flatten(1, 2)], dim=1)
     grid = pixel_grid(width, height, like=H)

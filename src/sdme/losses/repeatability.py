@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -27,7 +26,6 @@ def cosine_repeatability_loss(
     return 1 - (patches(repeatability0) * patches(warped)).sum(1).mean()
 
 
-@torch.compiler.disable  # compiling the pools takes longer than they ever save
 def peakiness_loss(repeatability: Float[Tensor, "b 1 h w"]) -> Float[Tensor, ""]:
     """1 - mean(max - mean) over 17x17 windows of the lightly smoothed map: wants lone peaks."""
     smooth = F.avg_pool2d(repeatability, 3, stride=1, padding=1)

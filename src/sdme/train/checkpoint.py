@@ -53,12 +53,12 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-        settings = content["settings"]
+        settings, was = content["settings"], json.loads(content["settings"])
     except Exception as error:  # what a damaged file raises is not documented
         kind = type(error).__name__
         raise InputError(f"cannot read checkpoint {path} ({kind}); give another folder") from None
     if settings != state.settings.model_dump_json():
-        names = _differences(json.loads(settings), json.loads(state.settings.model_dump_json()))
+        names = _differences(was, json.loads(state.settings.model_dump_json()))
         raise InputError(
             f"{path} was written with other settings ({', '.join(names)}); give those or another "
             "folder"

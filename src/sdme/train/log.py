@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from sdme import parallel
+from sdme.errors import InputError
 from sdme.files import write_text
 from sdme.io.image import write_image
 from sdme.report.overlay import Picture
@@ -52,6 +53,10 @@ class TrainLog:
         counted = max(self.steps - round(skipped), 1)
         row = {name: value / counted for name, value in zip(self.names, sums, strict=True)}
         row |= {"skipped": round(skipped), **more}
+        if round(skipped) == self.steps:
+            self.console.print(
+                f"warning: none of the last {self.steps} steps had a finite gradient"
+            )
         self._append(step, {**row, "pairs_per_second": self.steps * batch / seconds})
         self.sum.zero_()
         self.steps, self.since = 0, time.monotonic()
@@ -72,8 +77,15 @@ class TrainLog:
     def _append(self, step: int, row: dict[str, float]) -> None:
         if self.board is None:
             return
-        with (self.run / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **row}) + "\n")
+        known = {n: v if math.isfinite(v) else None for n, v in row.items()}  # JSON has no NaN
+        try:
+            with (self.run / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **known}) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.run / LOG}: {error.strerror}; make room or mend it, and the "
+                "same command goes on from the last checkpoint"
+            ) from None
         self.board.add_scalars(step, row)
         numbers = "  ".join(f"{name} {value:.4g}" for name, value in row.items())
         self.console.print(f"step {step}  {numbers}", soft_wrap=True, highlight=False)
@@ -81,7 +93,7 @@ class TrainLog:
 
 def _cut_log(path: Path, step: int) -> None:
     """Leave the lines up to a step; a kill may have left half a line."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     kept = [line for line in text.splitlines() if _step_of(line) <= step]
     kept_text = "".join(f"{line}\n" for line in kept)
     if kept_text != text:

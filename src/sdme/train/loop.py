@@ -25,7 +25,7 @@ from sdme import parallel
 from sdme.config import TrainSettings
 from sdme.data.batches import Batch, make_batch, rendered_view, seed_generators
 from sdme.data.pairs import ImagePair
-from sdme.data.store import DeviceStore, ImageStore, load_store
+from sdme.data.store import DeviceStore, ImageStore, draw_part, load_store, picture_capacity
 from sdme.data.synthesis import checked_shares
 from sdme.errors import InputError
 from sdme.model.network import SdmeNetwork
@@ -37,9 +37,9 @@ from sdme.train.pictures import example_sheet
 from sdme.train.schedule import Clock, learning_rate
 from sdme.train.step import (
     NAMES,
-    CompiledParts,
     LossFunction,
     Objective,
+    Parts,
     branch_losses,
     compute_gradients,
     matching_parameters,
@@ -70,7 +70,7 @@ def train(
 
     ``training`` and ``validation`` are pairs on one pixel grid, and photos; without ``validation``
     there are no figures on the way. The first Ctrl-C or SIGTERM stops after the next few steps and
-    saves; a second one loses the steps since the last checkpoint, nothing else.
+    saves; a second one, a ``KeyboardInterrupt``, loses the steps since the last checkpoint.
 
     Under ``torchrun`` each process takes its part of every batch, with the result of one process
     that has as many ``streams``. All of them read the data and ``options.out``; the first writes.
@@ -108,7 +108,7 @@ def _train(
     losses_of, view = branch_losses, rendered_view
     if settings.compile and device.type == "cuda":
         network.encoder.compile(dynamic=False)
-        losses_of = partial(branch_losses, compiled=CompiledParts.of(network))
+        losses_of = partial(branch_losses, compiled=Parts.compiled(network))
         view = torch.compile(rendered_view, dynamic=False)
     objective = Objective.of(settings.losses, device)
     clock = Clock(device)
@@ -120,7 +120,7 @@ def _train(
             while _is_unfinished(state) and _goes_on(state, clock, deadline, interrupt):
                 for batch in _batches(store, state, view):
                     if _is_unfinished(state):
-                        _one_step(state, batch, objective, log, losses_of)
+                        take_step(state, batch, objective, log, losses_of)
                 is_saved = _is_due(state, settings.checkpoint_every)
                 if is_saved or _is_due(state, settings.log_every):
                     _write(log, state)
@@ -131,7 +131,7 @@ def _train(
                     _save(state, options.out)
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
-        return state
+        raise
     _write(log, state)
     _save(state, options.out)
     return state
@@ -187,7 +187,11 @@ def _held_out(
     if not known or not parallel.is_first():
         return None
     every = settings.data.model_copy(update={"datasets": (), "pair_fraction": 1.0})
-    return load_store(known, every).to(device)
+    store = load_store(known, every)
+    capacity = picture_capacity(store, every)
+    if len(store.pictures) > capacity:  # its crops are few; a part of it, always the same, will do
+        store = draw_part(store, capacity, [settings.seed])
+    return store.to(device)
 
 
 def _make_folder(folder: Path) -> None:
@@ -240,7 +244,7 @@ def _is_unfinished(state: TrainState) -> bool:
     return state.total is None or state.step < state.total
 
 
-def _one_step(
+def take_step(
     state: TrainState, batch: Batch, objective: Objective, log: TrainLog, losses_of: LossFunction
 ) -> None:
     """One update; nothing waits for the device."""

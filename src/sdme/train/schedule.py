@@ -16,23 +16,38 @@ def learning_rate(settings: TrainSettings, step: int, total: int | None) -> floa
 
 
 class Clock:
-    """Finds how many steps fit into a time limit, from the speed of the first ones."""
+    """Finds how many steps fit into a time limit, from the speed of the first ones.
 
-    first, last, reserve = 100, 300, 0.97
+    The first steps of a process, which compile, are not timed. The next are, for 200 steps or a
+    tenth of the time that is left, whichever is less.
+    """
+
+    untimed, enough, share, reserve = 8, 200, 0.1, 0.97
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.began = device, (0, 0.0)
+        self.device = device
+        self.first: int | None = None
+        self.began: tuple[int, float] | None = None
 
     def total_steps(self, step: int, deadline: float) -> int | None:
-        """All steps of the run, once enough were timed; none of the first are (compilation)."""
-        if step < self.first or math.isinf(deadline):
+        """All steps of the run, once enough were timed; to be asked before each few steps."""
+        if math.isinf(deadline):
             return None
-        if self.device.type == "cuda" and (not self.began[0] or step >= self.last):
+        self.first = step if self.first is None else self.first
+        if self.began is None:
+            if step - self.first >= self.untimed:
+                self.began = (step, self._now())
+            return None
+        steps, began = step - self.began[0], self.began[1]
+        if not steps or (
+            steps < self.enough and time.monotonic() - began < self.share * (deadline - began)
+        ):
+            return None
+        now = self._now()
+        left = (deadline - now) * steps / max(now - began, 1e-6)
+        return step + max(1, int(left * self.reserve))
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
             torch.cuda.synchronize()
-        now = time.monotonic()
-        if not self.began[0]:
-            self.began = (step, now)
-        if step < self.last:
-            return None
-        speed = (step - self.began[0]) / (now - self.began[1])
-        return step + max(1, int((deadline - now) * speed * self.reserve))
+        return time.monotonic()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -27,6 +28,8 @@ NAMES = (
     "brightness",
     "convexity",
 )
+# compiling its pools takes longer than that ever saves
+_peakiness = cast("Callable[[Tensor], Tensor]", torch.compiler.disable(peakiness_loss))
 MATCHING_TERMS = 5  # the first of NAMES; the others belong to alignment
 
 
@@ -125,31 +128,32 @@ def branch_losses(
     batch: Batch,
     objective: Objective,
     *,
-    compiled: "CompiledParts | None" = None,
+    compiled: "Parts | None" = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run both branches on shared features of both images; then :func:`task_losses`."""
-    match, align, losses = network.match, network.align, task_losses
-    if compiled is not None:
-        match, align, losses = compiled.match, compiled.align, compiled.losses
-    matchings = [match(z) for z in for_matching]
-    structures = [align(z) for z in for_alignment]
+    parts = compiled or Parts(network.match, network.align, task_losses)
+    matchings = [parts.match(z) for z in for_matching]
+    structures = [parts.align(z) for z in for_alignment]
     with torch.autocast(batch.H.device.type, enabled=False):
-        return losses(network, matchings, structures, batch, objective)
+        return parts.losses(network, matchings, structures, batch, objective)
 
 
 @dataclass(frozen=True)
-class CompiledParts:
-    """The parts of :func:`branch_losses`, compiled one by one: as one graph they take minutes."""
+class Parts:
+    """The functions that make up :func:`branch_losses`."""
 
     match: Callable[[Tensor], Matching]
     align: Callable[[Tensor], Tensor]
     losses: Callable[..., tuple[Tensor, Tensor, Tensor]]
 
     @staticmethod
-    def of(network: SdmeNetwork) -> "CompiledParts":
-        """Compiled at their first use, for each size of image."""
-        functions = (network.match, network.align, task_losses)
-        return CompiledParts(*(torch.compile(f, dynamic=False) for f in functions))
+    def compiled(network: SdmeNetwork) -> "Parts":
+        """Compiled one by one at their first use; as one graph they would take minutes."""
+        return Parts(
+            torch.compile(network.match, dynamic=False),
+            torch.compile(network.align, dynamic=False),
+            torch.compile(task_losses, dynamic=False),
+        )
 
 
 def task_losses(
@@ -171,7 +175,7 @@ def task_losses(
                 one.descriptors, two.descriptors, batch.H, batch.queries, batch.distractors
             ),
             cosine_repeatability_loss(one.repeatability, two.repeatability, batch.H),
-            (peakiness_loss(one.repeatability) + peakiness_loss(two.repeatability)) / 2,
+            (_peakiness(one.repeatability) + _peakiness(two.repeatability)) / 2,
             dense_guidance_loss(one.repeatability, structures[0], network.guidance_gain)
             + dense_guidance_loss(two.repeatability, structures[1], network.guidance_gain),
             diversity,
@@ -186,7 +190,8 @@ def task_losses(
             ),
         ]
     )
-    weighted = objective.weights * terms
+    # what is switched off may be anything, NaN too
+    weighted = torch.where(objective.weights > 0, objective.weights * terms, 0)
     return weighted[:MATCHING_TERMS].sum(), weighted[MATCHING_TERMS:].sum(), terms.detach()
 
 
