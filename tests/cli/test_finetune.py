@@ -46,6 +46,8 @@ def called(monkeypatch):
         notes.update(model=model, data=list(data), folder=folder, options=options)
         for line in notes.get("lines", ()):
             tell(line)
+        for done in range(1, notes.get("checked", 0) + 1):
+            progress(done, notes["checked"], "check of the data")
         if isinstance(notes["answer"], BaseException):
             raise notes["answer"]
         return notes["answer"]
@@ -122,6 +124,16 @@ def test_warnings_are_told_unless_quiet(called, capsys):
     assert command("photo", "a", "--quiet") == 0
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
+
+
+def test_the_check_of_the_data_is_a_line_now_and_then(called, capsys):
+    called["checked"] = 200
+    assert command("photo", "a") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 10 and lines[-1] == "check of the data: 200 of 200"
+    for flag in ("--quiet", "--json"):
+        assert command("photo", "a", flag) == 0
+        assert capsys.readouterr().err == ""
 
 
 def test_bad_input_and_interruptions_have_their_codes(called, capsys):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -228,26 +229,148 @@ def test_interrupted_and_gone_on_with_it_is_the_same(place, monkeypatch):
     assert same_weights(place / "out", place / "whole")
 
 
-def test_an_interrupted_evaluation_trains_no_further(place, monkeypatch, known_errors):
+def test_interrupted_while_the_last_figures_are_made_is_not_finished(place, monkeypatch):
+    changes = (*TINY, "validate_every=3")
+    validate = loop._validate
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("out", changes=changes)
+    record = read_record(place / "out")
+    assert record.steps is None and record.improvement is None and record.seconds > 0
+    assert not (place / "out/card.md").exists()
+    monkeypatch.setattr(loop, "_validate", validate)
+    assert run("out", changes=changes).record.steps == 3
+    assert (place / "out/card.md").exists()
+
+
+class Script:
+    """Trainings that are made up: how long each takes, and what comes of it."""
+
+    def __init__(self):
+        self.now, self.limits, self.turns = 0.0, [], []
+
+    def train(self, settings, training, validation, options):
+        self.limits.append(options.seconds)
+        seconds, outcome = self.turns.pop(0)
+        self.now += seconds
+        if outcome is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return SimpleNamespace(**{"total": settings.steps, "skipped": 0} | outcome)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    script = Script()
+    monkeypatch.setattr(module, "train", script.train)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: script.now))
+    return script
+
+
+def test_an_interrupted_evaluation_trains_no_further(place, monkeypatch, script):
     evaluate = module.evaluate
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "evaluate", interrupted)
+    script.turns = [(9, {"step": 5})]
     with pytest.raises(KeyboardInterrupt):
-        run(steps=None, seconds=0.5)
+        run(steps=None, seconds=9)
     monkeypatch.setattr(module, "evaluate", evaluate)
-    steps = read_record(place / "out").steps
-    monkeypatch.setattr(module, "train", None)
-    assert run(steps=None, seconds=0.5).record.steps == steps
+    record = run(steps=None, seconds=9).record
+    assert record.steps == 5 and record.improvement is not None
+    assert len(script.limits) == 1
 
 
-def test_seconds_in_place_of_steps_end_the_training(place):
-    record = run(steps=None, seconds=1.5).record
+def test_seconds_in_place_of_steps_end_the_training(place, script):
+    script.turns = [(60, {"step": 5})]
+    record = run(steps=None, seconds=60).record
     assert record.recipe.settings.steps is None
-    assert record.steps >= 1 and record.seconds >= 1.4
+    assert (record.steps, record.seconds) == (5, 60)
     assert record.improvement is not None
+
+
+@pytest.mark.parametrize("said", [{"steps": 50}, {"steps": None, "changes": (*TINY, "steps=50")}])
+def test_seconds_beside_steps_are_a_pause(place, script, said):
+    script.turns = [(60, {"step": 20}), (60, {"step": 40}), (30, {"step": 50})]
+    for step in (20, 40):
+        paused = run(seconds=60, **said)
+        assert (paused.step, paused.record.steps) == (step, None)
+        assert paused.record.improvement is None
+    record = run(seconds=60, **said).record
+    assert (record.steps, record.seconds) == (50, 150)
+    assert script.limits == [60, 60, 60]
+
+
+@pytest.mark.parametrize("outcome", [KeyboardInterrupt, {"step": 4}])
+def test_time_before_an_interrupt_counts(place, script, outcome):
+    script.turns = [(40, outcome), (20, {"step": 9})]
+    with pytest.raises(KeyboardInterrupt):
+        run(steps=None, seconds=60)
+    record = run(steps=None, seconds=60).record
+    assert script.limits == [60, 20]
+    assert (record.steps, record.seconds) == (9, 60)
+
+
+@pytest.mark.parametrize(
+    "outcome, message",
+    [
+        ({"step": 9, "skipped": 9}, "all 9 steps were skipped"),
+        ({"step": 0}, "no time for a single step"),
+    ],
+)
+def test_a_model_that_no_step_changed_is_not_judged(place, script, known_errors, outcome, message):
+    script.turns = [(60, outcome)]
+    with pytest.raises(InputError, match=message) as raised:
+        run(steps=None, seconds=60)
+    assert "\n" not in str(raised.value)
+    assert not known_errors["calls"] and read_record(place / "out").steps is None
+
+
+def test_only_what_is_trained_on_is_counted(place, script, write_pack):
+    write_pack(place / "photos.tar", {f"{i}.png": scene(50 + i) for i in range(3)})
+    write_pairs(place / "more", 9, first=30)
+
+    def recipe(folder, change, **inputs):
+        script.turns = [(1, {"step": 3})]
+        return run(folder, changes=(*TINY, change), **inputs).record.recipe
+
+    fifth = recipe("fifth", "data.pair_fraction=0.4", photos=("photos.tar",))
+    assert len(fifth.training["pairs"]) == 2 and len(fifth.held_out["pairs"]) == 4
+    assert len(fifth.photos["photos"]) == 3
+    assert "| pairs | 2 | 4 |" in (place / "fifth/card.md").read_text()
+    one = recipe("one", 'data.datasets=["more"]', data=("pairs", "more"), photos=("photos.tar",))
+    assert set(one.training) == {"more"} and not one.photos
+
+
+def test_a_run_that_was_moved_is_still_the_same(place, script):
+    script.turns = [(1, KeyboardInterrupt), (1, {"step": 3})]
+    with pytest.raises(KeyboardInterrupt):
+        run("out")
+    (place / "out").rename(place / "moved")
+    record = run("moved").record
+    assert record.recipe.settings.start == str(place / "moved/start.safetensors")
+    (place / "moved").rename(place / "again")
+    assert run("again").is_old
+
+
+def test_several_processes_are_refused(place, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"one process; .* sdme train"):
+        run()
+    assert not (place / "out").exists()
+
+
+def test_the_check_of_the_data_shows_how_far_it_is(place, script, write_pack):
+    write_pack(place / "photos.tar", {f"{i}.png": scene(50 + i) for i in range(3)})
+    script.turns, seen = [(1, {"step": 3})], []
+    options = FinetuneOptions(device="cpu", steps=3, changes=TINY, photos=("photos.tar",))
+    finetune("weights.safetensors", ["pairs"], "out", options, progress=lambda *s: seen.append(s))
+    assert seen == [(done, 12, "check of the data") for done in range(1, 13)]
 
 
 def test_pairs_held_out_by_the_user(place):

@@ -39,7 +39,7 @@ class FinetuneFlags:
     changes
         NAME=VALUE of single settings, as learning_rate=1e-4
     share
-        share of the pairs that is held out, in blocks of neighbouring names
+        share of the pairs that is held out, in blocks of neighbouring names [default: a fifth]
     seed
         holds out other pairs
     cases
@@ -54,7 +54,7 @@ class FinetuneFlags:
     steps: Positive | None = None
     seconds: Seconds | None = None
     changes: Changes | None = None
-    share: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.2
+    share: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] | None = None
     seed: int = 0
     cases: Positive | None = None
 
@@ -96,6 +96,7 @@ def finetune(
     """
     from sdme.train.finetune import FinetuneOptions
     from sdme.train.finetune import finetune as run
+    from sdme.train.holdout import SHARE
 
     given, out = options or FinetuneFlags(), Output(as_json, quiet)
     with evaluation_progress(out) as progress:
@@ -111,7 +112,7 @@ def finetune(
                 steps=given.steps,
                 seconds=given.seconds,
                 changes=tuple(given.changes or ()),
-                share=given.share,
+                share=SHARE if given.share is None else given.share,
                 seed=given.seed,
                 cases=given.cases,
                 quiet=quiet or as_json,

@@ -50,7 +50,7 @@ def check_pairs(
     worst_misalignment: float = 3.0,
     smallest_side: int = SMALLEST_SIDE,
     most_estimates: int = MOST_ESTIMATES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> PairReport:
     """Decode every pair and say which can be used for training, and which seem misaligned.
 

@@ -9,6 +9,7 @@ what came out. A run that was interrupted is gone on with.
 import hashlib
 import json
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from sdme.config import TrainSettings
-from sdme.data.pairs import ImagePair
+from sdme.data.store import chosen_items
 from sdme.errors import InputError
 from sdme.evaluate.evaluation import PAGE, EvaluationOptions, evaluate
 from sdme.evaluate.methods import method_key, method_label
@@ -26,6 +27,7 @@ from sdme.evaluate.runner import Progress
 from sdme.files import replacing, write_text
 from sdme.model.weights import load_network, records, usable_device
 from sdme.train.card import render_card
+from sdme.train.checkpoint import TrainState
 from sdme.train.finetune_data import FinetuneData, read_data
 from sdme.train.finetune_record import (
     CARD,
@@ -37,9 +39,9 @@ from sdme.train.finetune_record import (
     RECORD,
     START,
     WEIGHTS,
-    Ids,
     Recipe,
     Record,
+    ids_of,
     read_record,
 )
 from sdme.train.holdout import SHARE, write_manifest
@@ -121,12 +123,15 @@ def finetune(
     with a line about each thing that a user should know.
 
     Raises:
-        InputError: model, data, settings or the folder cannot be used, or the folder holds another
-            fine-tuning; then no step was made.
+        InputError: model, data, settings or the folder cannot be used, the folder holds another
+            fine-tuning, or there are several processes; then no step was made. Or no step changed
+            the model: there was no time for any, or the gradients of all were not finite.
         KeyboardInterrupt: it was interrupted; the same call goes on from the last checkpoint.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("fine-tuning runs in one process; on several GPUs use sdme train")
     options, folder = options or FinetuneOptions(), Path(folder)
-    tell = tell or (lambda line: None)
+    tell, show = tell or (lambda line: None), progress or (lambda done, total, what: None)
     record = read_record(folder)
     found = read_data(
         data,
@@ -135,6 +140,7 @@ def finetune(
         share=options.share,
         seed=options.seed,
         tell=tell,
+        progress=lambda done, total: show(done, total, "check of the data"),
     )
     recipe = _recipe(model, found, folder, options)
     if record is not None and (names := recipe.differences(record.recipe)):
@@ -144,7 +150,8 @@ def finetune(
         )
     if record is not None and record.improvement is not None:
         return Finetuning(folder, record, record.steps or 0, is_old=True)
-    record = _prepare(model, record or Record(recipe=recipe), found, folder, tell)
+    record = (record or Record(recipe=recipe)).model_copy(update={"recipe": recipe})
+    record = _prepare(model, record, found, folder, tell)
     if record.steps is None:
         record, step = _train(record, found, folder, options)
         if record.steps is None:
@@ -160,13 +167,14 @@ def _recipe(model: str, found: FinetuneData, folder: Path, options: FinetuneOpti
     start = model if shipped else str((folder / START).resolve())
     settings = _settings(options).model_copy(update={"start": start, "network": network.settings})
     sets = Counter(pair.dataset for pair in found.split.held_out)
+    chosen = chosen_items([*found.split.training, *found.photos], settings.data)
     cases = options.cases or min(max(-(-FEWEST_CASES // len(sets)), *sets.values()), MOST_CASES)
     return Recipe(
         model=model if shipped else Path(model).name,
         sha256=shipped.sha256 if shipped else hashlib.sha256(Path(model).read_bytes()).hexdigest(),
-        training=_ids(found.split.training),
-        held_out=_ids(found.split.held_out),
-        photos=_ids(found.photos),
+        training=ids_of([item for item in chosen if not item.is_photo]),
+        held_out=ids_of(found.split.held_out),
+        photos=ids_of([item for item in chosen if item.is_photo]),
         share=None if options.validation else options.share,
         seed=options.seed,
         cases=cases,
@@ -175,14 +183,15 @@ def _recipe(model: str, found: FinetuneData, folder: Path, options: FinetuneOpti
 
 
 def _settings(options: FinetuneOptions) -> TrainSettings:
-    for change in options.changes:
-        if change.split("=")[0].split(".")[0].strip() in ("start", "network"):
+    changed = {change: change.split("=")[0].split(".")[0].strip() for change in options.changes}
+    for change, name in changed.items():
+        if name in ("start", "network"):
             raise InputError(f"the model decides {change}; leave it out, or use sdme train")
     is_cpu = usable_device(options.device).type == "cpu"
     size: Size = options.size or ("small" if is_cpu else "paper")
     steps = () if options.steps is None else (f"steps={options.steps}",)
     settings = read_settings("finetune", [*SIZES[size], *steps, *options.changes])
-    if options.seconds is not None and options.steps is None:
+    if options.seconds is not None and not steps and "steps" not in changed.values():
         settings = settings.model_copy(update={"steps": None})
     return settings
 
@@ -222,25 +231,47 @@ def _prepare(
 def _train(
     record: Record, found: FinetuneData, folder: Path, options: FinetuneOptions
 ) -> tuple[Record, int]:
-    """Train until the last step or the time limit; returns the step that it came to."""
+    """Train until the last step or the time limit; returns the step that it came to.
+
+    Raises:
+        InputError: no step changed the model, so that there is nothing to judge.
+        KeyboardInterrupt: it was interrupted; the record tells the time so far.
+    """
+    settings = record.recipe.settings
     limit = math.inf if options.seconds is None else options.seconds
+    if settings.steps is None:  # else it is a pause, and begins anew
+        limit = max(0.0, limit - record.seconds)
     began = time.monotonic()
-    state = train(
-        record.recipe.settings,
-        [*found.split.training, *found.photos],
-        found.split.held_out,
-        RunOptions(folder, usable_device(options.device), limit, quiet=options.quiet),
-    )
-    seconds = time.monotonic() - began
+    try:
+        state = train(
+            settings,
+            [*found.split.training, *found.photos],
+            found.split.held_out,
+            RunOptions(folder, usable_device(options.device), limit, quiet=options.quiet),
+        )
+    finally:
+        seconds = time.monotonic() - began
+        record = record.model_copy(update={"seconds": record.seconds + seconds})
+        record.write(folder)
     is_complete = state.total is not None and state.step >= state.total
     is_over = seconds >= limit
-    record = record.model_copy(update={"seconds": record.seconds + seconds})
-    if is_complete or (is_over and options.steps is None):
-        record = record.model_copy(update={"steps": state.step, "skipped": state.skipped})
-    record.write(folder)
     if not (is_complete or is_over):
         raise KeyboardInterrupt
+    if is_complete or settings.steps is None:
+        _check_progress(state)
+        record = record.model_copy(update={"steps": state.step, "skipped": state.skipped})
+        record.write(folder)
     return record, state.step
+
+
+def _check_progress(state: TrainState) -> None:
+    if state.step == 0:
+        raise InputError("there was no time for a single step; give more --seconds")
+    if state.skipped == state.step:
+        raise InputError(
+            f"all {state.step} steps were skipped, as their gradients were not finite; look at the "
+            "pairs, and try a lower learning_rate in another folder"
+        )
 
 
 def _judge(
@@ -268,10 +299,3 @@ def _judge(
     write_text(folder / CARD, render_card(folder, record, current_circumstances(device)))
     record.write(folder)
     return record
-
-
-def _ids(pairs: Sequence[ImagePair]) -> Ids:
-    ids: dict[str, list[str]] = {}
-    for pair in pairs:
-        ids.setdefault(pair.dataset, []).append(pair.id)
-    return {dataset: tuple(names) for dataset, names in ids.items()}

@@ -33,7 +33,7 @@ def read_data(
     share: float,
     seed: int,
     tell: Callable[[str], object],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> FinetuneData:
     """Read and check the inputs; :class:`sdme.train.finetune.FinetuneOptions` says what they are.
 

@@ -1,10 +1,12 @@
 """What a fine-tuning is made of and what came out, kept in its folder; the names of its files."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from sdme.config import Settings, TrainSettings
+from sdme.data.pairs import ImagePair
 from sdme.errors import InputError
 from sdme.files import write_text
 from sdme.train.improvement import Improvement
@@ -19,9 +21,18 @@ Ids = dict[str, tuple[str, ...]]
 """Ids of pairs by their dataset."""
 
 
+def ids_of(pairs: Iterable[ImagePair]) -> Ids:
+    """The ids of pairs by their dataset, in their order."""
+    ids: dict[str, list[str]] = {}
+    for pair in pairs:
+        ids.setdefault(pair.dataset, []).append(pair.id)
+    return {dataset: tuple(names) for dataset, names in ids.items()}
+
+
 class Recipe(Settings):
     """All that the result follows from.
 
+    ``training`` and ``photos`` are those that the settings choose from the data.
     ``share`` and ``seed`` chose the held-out pairs; ``share`` is ``None`` where the user did.
     ``cases`` are drawn from each of their datasets.
     """
@@ -37,8 +48,15 @@ class Recipe(Settings):
     settings: TrainSettings
 
     def differences(self, other: "Recipe") -> list[str]:
-        """Names of the entries that the other recipe has otherwise."""
-        return [name for name in Recipe.model_fields if getattr(self, name) != getattr(other, name)]
+        """Names of the entries that the other recipe has otherwise.
+
+        Where the start model lies does not count, as ``sha256`` says what it is.
+        """
+        one, two = (
+            {**dict(recipe), "settings": recipe.settings.model_copy(update={"start": None})}
+            for recipe in (self, other)
+        )
+        return [name for name in one if one[name] != two[name]]
 
 
 class Record(Settings):
