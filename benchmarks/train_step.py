@@ -12,18 +12,20 @@ A loss is timed forward and backward on feature maps that are there; on CUDA all
 import argparse
 import contextlib
 import statistics
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from torch import Tensor
 
-from sdme.config import DataSettings, LossSettings, TrainSettings
+from sdme.config import DataSettings, TrainSettings
 from sdme.data.batches import Batch, make_batch, rendered_view
 from sdme.data.store import ImageStore
 from sdme.losses.agents import agent_diversity_loss
@@ -33,11 +35,12 @@ from sdme.losses.guidance import dense_guidance_loss
 from sdme.losses.repeatability import cosine_repeatability_loss, peakiness_loss
 from sdme.model.network import SdmeNetwork
 from sdme.model.structure import structure_map
-from sdme.train.loop import make_optimizer
-from sdme.train.step import Objective, Parts, branch_losses, compute_gradients
+from sdme.train.checkpoint import TrainState
+from sdme.train.log import TrainLog
+from sdme.train.loop import LOGGED, make_optimizer, take_step
+from sdme.train.step import LossFunction, Objective, Parts, branch_losses
 
 CHUNK = 8
-P, R = ParamSpec("P"), TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Bench:
         rate = (pairs or self.batch) / seconds
         print(f"{name:44s} {seconds * 1e3:9.2f} ms {rate:9.0f} pairs/s", flush=True)
 
-    def compile(self, function: Callable[P, R]) -> Callable[P, R]:
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, compiled where that is wanted."""
         return torch.compile(function, dynamic=False) if self.compiled else function
 
@@ -113,69 +116,72 @@ def main() -> None:
 def random_store(data: DataSettings, device: torch.device) -> ImageStore:
     """Sixty-four pictures: forty pairs that share them, and photos."""
     side = data.stored_side
-    pictures = torch.randint(0, 255, (64, side, side, 3), dtype=torch.uint8, device=device)
+    pictures = torch.randint(0, 256, (64, side, side, 3), dtype=torch.uint8, device=device)
     index = torch.arange(64, device=device)
     second = torch.where(index < 40, index.flip(0), index)
-    return ImageStore(pictures, index, second, 40, torch.linspace(0, 1, 41, device=device)[1:])
+    cumulative = torch.linspace(0, 1, 41, device=device)[1:]
+    return ImageStore(pictures, index, second, 40, cumulative, index[:40])
 
 
 def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
-    """Batch creation, the whole step, and both together as in the loop."""
+    """Batch creation, the loop's own step, and both together."""
     settings = TrainSettings(batch=bench.batch, chunk=CHUNK)
-    network = SdmeNetwork().to(bench.device).train()
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(network, settings)
+    network = new_network(bench.device)
+    state = TrainState(network, make_optimizer(network, settings), settings)
     objective = Objective.of(settings.losses, bench.device)
-    losses_of = branch_losses
+    losses_of: LossFunction = branch_losses
+    view: Callable[..., Tensor] = rendered_view
     if bench.compiled:
         network.encoder.compile(dynamic=False)
         losses_of = partial(branch_losses, compiled=Parts.compiled(network))
-    count, view = bench.batch * CHUNK, bench.compile(rendered_view)
+        view = torch.compile(rendered_view, dynamic=False)
+    count = bench.batch * CHUNK
 
     def make() -> list[Batch]:
         return make_batch(store, count, data, view=view).split(bench.batch)
 
     batches = make()
+    with tempfile.TemporaryDirectory() as folder:
+        log = TrainLog(Path(folder), 0, LOGGED, Console(quiet=True), bench.device)
 
-    def step(batch: Batch) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        bfloat16 = bench.device.type == "cuda"
-        compute_gradients(network, batch, objective, bfloat16=bfloat16, losses_of=losses_of)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        def chunk() -> None:
+            for batch in make():
+                take_step(state, batch, objective, log, losses_of)
 
-    def chunk() -> None:
-        for batch in make():
-            step(batch)
+        bench.report("batch creation", make, count)
+        bench.report(
+            "step, all losses and update",
+            lambda: take_step(state, batches[0], objective, log, losses_of),
+        )
+        bench.report("batch creation and steps, as the loop", chunk, count)
 
-    bench.report("batch creation", make, count)
-    bench.report("step, all losses and update", lambda: step(batches[0]))
-    bench.report("batch creation and steps, as the loop", chunk, count)
+
+def new_network(device: torch.device) -> SdmeNetwork:
+    """A network in training mode."""
+    network = SdmeNetwork().to(device).train()
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def time_parts(bench: Bench, batch: Batch) -> None:
     """The network alone, and each loss forward and backward."""
-    network = SdmeNetwork().to(bench.device).train()
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = new_network(bench.device)
     bfloat16 = bench.device.type == "cuda"
     images = [batch.fixed, batch.moving]
 
-    def features(image: Tensor) -> tuple[Tensor, Tensor]:
+    def features(image: Tensor) -> list[Tensor]:
         with torch.autocast(bench.device.type, torch.bfloat16, enabled=bfloat16):
             shared = network.encode(image)
-            return network.matching(shared), network.alignment(shared)
-
-    def shape_of_each(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-        return bench.compile(lambda *maps: sum((function(m) for m in maps), batch.H.new_zeros(())))
+            return [network.matching(shared), network.alignment(shared)]
 
     bare = bench.compile(features)
+
+    def there_and_back() -> None:
+        total([f.float().mean() for image in images for f in bare(image)]).backward()
+
     with torch.no_grad():
         bench.report("network, forward", lambda: [bare(image) for image in images])
-    bench.report(
-        "network, forward and backward",
-        lambda: sum(f.float().mean() for image in images for f in bare(image)).backward(),  # type: ignore[union-attr]
-    )
-    maps = [m.detach().requires_grad_() for image in images for m in features(image)][::2]
+    bench.report("network, forward and backward", there_and_back)
+    maps = [features(image)[0].detach().requires_grad_() for image in images]
 
     def agents(rows: Tensor) -> Tensor:
         assert network.agent_block is not None
@@ -188,36 +194,38 @@ def time_parts(bench: Bench, batch: Batch) -> None:
     def unit(rows: Tensor) -> Tensor:
         return F.normalize(rows.float(), dim=1)
 
-    run = shape_of_each(agents)
-    bench.report("agents, forward and backward", lambda: run(*maps).backward())
-    other = shape_of_each(structure)
-    bench.report("structure maps, forward and backward", lambda: other(*maps).backward())
-    descriptors = [unit(m).to(m.dtype).detach().requires_grad_() for m in maps]
+    for name, function in (("agents", agents), ("structure maps", structure)):
+        each = bench.compile(lambda f=function: total([f(m) for m in maps]))
+        bench.report(f"{name}, forward and backward", lambda run=each: run().backward())
+    first, second = (unit(m).to(m.dtype).detach().requires_grad_() for m in maps)
     scalar = [m[:, :1].float().sigmoid().detach().requires_grad_() for m in maps]
-    updated = torch.randn(2, bench.batch, 32, 128, device=bench.device).requires_grad_()
+    one, two = scalar
+    updated = torch.randn(2 * bench.batch, 32, 128, device=bench.device).requires_grad_()
     draws = batch.H, batch.queries, batch.distractors
+    moved = batch.H, batch.perturbations
     losses: dict[str, Callable[[], Tensor]] = {
-        "average precision": lambda: average_precision_loss(*descriptors, *draws),  # type: ignore[misc]
-        "repeatability": lambda: cosine_repeatability_loss(*scalar, batch.H),  # type: ignore[misc]
-        "peakiness": lambda: peakiness_loss(scalar[0]) + peakiness_loss(scalar[1]),
-        "guidance": lambda: sum(
-            (dense_guidance_loss(s, s, network.guidance_gain) for s in scalar),
-            batch.H.new_zeros(()),
+        "average precision": lambda: average_precision_loss(first, second, *draws),
+        "repeatability": lambda: cosine_repeatability_loss(one, two, batch.H),
+        "guidance": lambda: total(
+            [dense_guidance_loss(s, s, network.guidance_gain) for s in scalar]
         ),
-        "agent diversity": lambda: agent_diversity_loss(updated.flatten(0, 1)),
-        "brightness and convexity": lambda: torch.stack(
-            alignment_losses(
-                *scalar,  # type: ignore[misc]
-                *scalar,
-                batch.H,
-                batch.perturbations,
-                unit_weights=LossSettings().unit_weights,
-            )
-        ).sum(),
+        "agent diversity": lambda: agent_diversity_loss(updated),
+        "brightness and convexity": lambda: total(
+            alignment_losses(one, two, one, two, *moved, unit_weights=True)
+        ),
     }
     for name, loss in losses.items():
         compiled = bench.compile(loss)
         bench.report(f"{name}, forward and backward", lambda run=compiled: run().backward())
+    bench.report(  # which the loop does not compile either
+        "peakiness, forward and backward",
+        lambda: total([peakiness_loss(s) for s in scalar]).backward(),
+    )
+
+
+def total(values: Sequence[Tensor]) -> Tensor:
+    """Sum of scalars."""
+    return torch.stack(list(values)).sum()
 
 
 if __name__ == "__main__":
