@@ -35,7 +35,7 @@ class FinetuneFlags:
     steps
         length of the training [default: as in sdme train --list]
     seconds
-        time of the training, in place of --steps; beside --steps: pause after so long
+        time of the training, in place of steps; beside --steps or --set steps: pause after so long
     changes
         NAME=VALUE of single settings, as learning_rate=1e-4
     share
