@@ -30,7 +30,11 @@ class TrainState:
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:
-    """Write a checkpoint; the file appears whole or not at all."""
+    """Write a checkpoint; the file appears whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     content: dict[str, Any] = {
         "network": state.network.state_dict(),
         "optimizer": state.optimizer.state_dict(),
@@ -40,7 +44,11 @@ def save_checkpoint(path: Path, state: TrainState) -> None:
         "total": state.total,
     }
     with replacing(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # how PyTorch speaks of a full disk
+            reason = " ".join(str(error).split())[:80]
+            raise InputError(f"cannot write {path} ({reason}); is the disk full?") from None
 
 
 def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None:

@@ -121,14 +121,14 @@ def _train(
                 for batch in _batches(store, state, view):
                     if _is_unfinished(state):
                         take_step(state, batch, objective, log, losses_of)
-                is_saved = _is_due(state, settings.checkpoint_every)
+                is_saved = _is_due(state, settings.checkpoint_every) or not _is_unfinished(state)
                 if is_saved or _is_due(state, settings.log_every):
                     _write(log, state)
+                if is_saved:
+                    _save(state, options.out)
                 if _is_due(state, settings.validate_every):
                     _validate(log, state, held_out)
                     _show(log, state, store, held_out)
-                if is_saved:
-                    _save(state, options.out)
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
         raise
