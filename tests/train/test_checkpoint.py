@@ -101,3 +101,11 @@ def test_a_killed_writer_leaves_the_older_checkpoint(tmp_path):
 def test_a_folder_that_is_gone(tmp_path):
     with pytest.raises(InputError, match="cannot write"):
         save_checkpoint(tmp_path / "none" / "checkpoint.pt", new_state(1))
+
+
+def test_where_the_starting_weights_lay_does_not_matter(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, new_state(1, TrainSettings(start="old/place.safetensors")))
+    state = new_state(2, TrainSettings(start="new/place.safetensors"))
+    load_checkpoint(path, state, CPU)
+    assert state.step == 10

@@ -125,15 +125,20 @@ class PairReport:
                 f"alignment was looked at in {len(self.offsets)} pairs and can be judged in "
                 f"{self.judged}; {len(self.warnings)} are off"
             )
+        yield from self.general_findings()
+        for offset in self.warnings:
+            yield f"seems misaligned: {pair_name(offset.pair)}: {offset.misalignment}"
+
+    def general_findings(self) -> Iterator[str]:
+        """What seems wrong with the data as a whole; nothing as a rule."""
         if self.judged < _CANNOT_TELL * len(self.offsets):
             yield (
-                "most pairs cannot be judged: their images have too little in common to tell, or "
-                "they are off by more than a tenth of their size; look at some of them"
+                "most pairs cannot be judged: their images have too little in common to tell (do "
+                "they show one scene?), or they are off by more than a tenth of their size; look "
+                "at some of them"
             )
         if self.common_shift is not None:
             yield str(self.common_shift)
-        for offset in self.warnings:
-            yield f"seems misaligned: {pair_name(offset.pair)}: {offset.misalignment}"
 
     def to_data(self) -> dict[str, Any]:
         """The same for machines, as JSON can hold it."""

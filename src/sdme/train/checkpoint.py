@@ -61,12 +61,14 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-        settings, was = content["settings"], json.loads(content["settings"])
+        was = json.loads(content["settings"])
     except Exception as error:  # what a damaged file raises is not documented
         kind = type(error).__name__
         raise InputError(f"cannot read checkpoint {path} ({kind}); give another folder") from None
-    if settings != state.settings.model_dump_json():
-        names = _differences(was, json.loads(state.settings.model_dump_json()))
+    # where the starting weights lay does not matter any more
+    now = json.loads(state.settings.model_dump_json())
+    names = [name for name in _differences(was, now) if name != "start"]
+    if names:
         raise InputError(
             f"{path} was written with other settings ({', '.join(names)}); give those or another "
             "folder"

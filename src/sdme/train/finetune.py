@@ -223,8 +223,11 @@ def _prepare(
     if report.problems or report.warnings or photos:
         tell(
             f"{len(report.problems) + len(photos)} pair(s) or photo(s) cannot be used, and "
-            f"{len(report.warnings)} seem misaligned; {folder / CHECK} lists them"
+            f"{len(report.warnings)} seem misaligned (they are trained on all the same); "
+            f"{folder / CHECK} lists them"
         )
+    for finding in report.general_findings():
+        tell(finding)
     return record
 
 
