@@ -14,7 +14,7 @@ SIDES = (40, 48, 40, 48, 40, 48, 40, 40)
 
 
 def cell(sheet, row, column):
-    side, left = SIDES[column], sum(SIDES[:column]) + GAP * column
+    side, left = SIDES[column], GAP + sum(SIDES[:column]) + GAP * column
     top = CAPTION + row * (48 + GAP)
     return sheet[top : top + side, left : left + side]
 
@@ -38,7 +38,7 @@ def test_images_maps_and_boards_stand_in_their_columns(
     store = load_store(validation, tiny_settings.data)
     sheet = example_sheet(network, store, tiny_settings.data, pairs=3)
     assert (
-        sheet.shape == (CAPTION + 3 * (48 + GAP), sum(SIDES) + 8 * GAP, 3)
+        sheet.shape == (CAPTION + 3 * (48 + GAP), GAP + sum(SIDES) + 8 * GAP, 3)
         and sheet.dtype == np.uint8
     )
     assert len(COLUMNS) == 8

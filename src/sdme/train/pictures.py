@@ -17,10 +17,10 @@ from sdme.train.validate import draw_starts, evaluating
 COLUMNS = (
     "fixed",
     "moving",
-    "repeatability",
-    "repeatability",
-    "structure",
-    "structure",
+    "fixed: repeatability",
+    "moving: repeatability",
+    "fixed: structure",
+    "moving: structure",
     "before refinement",
     "after refinement",
 )
@@ -72,11 +72,16 @@ def _table(columns: list[list[Picture]]) -> Picture:
     widths = [column[0].shape[1] + _GAP for column in columns]
     step = max(column[0].shape[0] for column in columns) + _GAP
     height = _CAPTION + step * len(columns[0])
-    sheet = np.full((height, sum(widths), 3), _PAPER, np.uint8)
-    left, scale = 0, min(0.4, min(widths) / 320)
+    sheet = np.full((height, _GAP + sum(widths), 3), _PAPER, np.uint8)
+    left, font = _GAP, cv2.FONT_HERSHEY_SIMPLEX
+    longest = max(
+        cv2.getTextSize(caption, font, 1, 1)[0][0] / (width - _GAP)
+        for caption, width in zip(COLUMNS, widths, strict=True)
+    )
+    scale = min(0.4, 1 / longest)
     for caption, column, width in zip(COLUMNS, columns, widths, strict=True):
         place = (left, _CAPTION - 6)
-        cv2.putText(sheet, caption, place, cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, 1, cv2.LINE_AA)
+        cv2.putText(sheet, caption, place, font, scale, _INK, 1, cv2.LINE_AA)
         for row, picture in enumerate(column):
             top = _CAPTION + row * step
             sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
