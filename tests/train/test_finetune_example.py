@@ -19,13 +19,14 @@ def example():
     return module
 
 
-def test_the_pairs_are_twenty_aligned_squares(example, tmp_path):
+def test_twenty_squares_to_train_on_and_seven_of_other_scenes(example, tmp_path):
     from sdme.data.pair_check import check_pairs
     from sdme.data.sources import read_all
 
-    example.make_pairs(tmp_path / "pairs")
-    report = check_pairs(read_all([tmp_path / "pairs"]), most_estimates=0)
-    assert len(report.usable) == 20 and not report.problems
+    folders = example.make_pairs(tmp_path / "pairs")
+    report = check_pairs(read_all(folders), most_estimates=0)
+    assert len(report.usable) == 27 and not report.problems
+    assert [sum(p.dataset == d for p in report.usable) for d in ("train", "val")] == [20, 7]
     assert {pair.fixed.read().shape for pair in report.usable} == {(256, 256, 3)}
 
 

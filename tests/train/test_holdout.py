@@ -73,6 +73,12 @@ def test_the_choice_follows_from_names_and_seed_alone():
     assert len({tuple(numbers(split_pairs(frames(60), seed=s).held_out)) for s in range(9)}) > 3
 
 
+def test_the_name_of_the_folder_does_not_matter():
+    names = [f"scene{i}" for i in range(20)]
+    splits = [split_pairs(pairs(*names, dataset=d)) for d in ("mine", "copy", "pairs", "x")]
+    assert len({tuple(pair.id for pair in split.held_out) for split in splits}) == 1
+
+
 def test_sets_are_not_interleaved():
     mixed = [*pairs(*"abcdefghij", dataset="two"), *pairs(*"abcdefghij", dataset="one")]
     ordered = split_pairs(mixed[::2] + mixed[1::2])

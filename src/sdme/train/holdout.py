@@ -45,8 +45,9 @@ def split_pairs(
     Pairs are sorted by dataset and id, numbers in ids by their value. Pairs that share a picture,
     by its file or by the digests in ``contents``, stay together at the place of the first. The
     order is cut into equal stretches: one for every ``LEAST_HELD_OUT`` pairs to hold out, up to
-    five. In each stretch one block is held out; where it lies follows from the seed and the names
-    of the pairs alone. A block is longer than asked for only where shared pictures make it so.
+    five. In each stretch one block is held out; where it lies follows from the seed and the ids
+    of the pairs alone, not from what their folder is called. A block is longer than asked for only
+    where shared pictures make it so.
 
     Raises:
         InputError: so few pairs are given, or so many share a picture, that not enough are left to
@@ -60,7 +61,7 @@ def split_pairs(
             f"and at least {LEAST_TRAINING} are needed to train on; give more pairs, 20 or more "
             "if you can"
         )
-    names = "\n".join(f"{pair.dataset}/{pair.id}" for pair in ordered)
+    names = "\n".join(pair.id for pair in ordered)
     digest = hashlib.sha256(f"{seed}\n{names}".encode(errors="surrogateescape")).digest()
     draw = random.Random(digest)
     held_out = _blocks(_units(ordered, contents or {}), len(ordered), count, draw)
