@@ -104,6 +104,10 @@ def test_an_interrupt_in_the_last_validation_loses_nothing(
     assert state.step == 4
     name = "encoder.0.weight"
     assert torch.equal(saved[name], state.network.state_dict()[name].half().float())
+    assert log_of(options().out)[-1].keys() >= {"step", "val_matched"}
+    trained(settings)  # once more changes nothing
+    trained(settings, "whole")
+    assert log_of(options().out) == log_of(options("whole").out)
 
 
 def signalled_at(monkeypatch, *numbers):

@@ -17,13 +17,15 @@ from sdme.report.overlay import Picture
 from sdme.train.tensorboard import Board
 
 LOG, EXAMPLES = "log.jsonl", "examples.png"
+VALIDATION = "val_"  # how the names of validation figures begin
 
 
 class TrainLog:
     """Writes ``log.jsonl``, the same for a person to read and for TensorBoard, and the examples.
 
-    A run that goes on from ``step`` makes the later lines again, so these are cut away. The first
-    of several processes writes, the means are over all of them.
+    A run that goes on from ``step`` makes the later lines again, so these are cut away;
+    ``is_validated`` tells whether the figures of that very step are there. The first of several
+    processes writes, the means are over all of them.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class TrainLog:
         self.run, self.names, self.console, self.board = run, names, console, None
         self.sum = torch.zeros(len(names) + 1, device=device)
         self.steps, self.since = 0, time.monotonic()
+        self.is_validated = False
         if parallel.is_first():
-            _cut_log(run / LOG, step)
+            kept = _cut_log(run / LOG, step)
+            self.is_validated = any(_is_validation(line, step) for line in kept)
             self.board = Board(run, step)
             if self.board.writer is None:
                 console.print("no log for TensorBoard: pip install 'sdme\\[train]' brings it")
@@ -64,7 +68,7 @@ class TrainLog:
 
     def write_validation(self, step: int, values: dict[str, float]) -> None:
         """Write a line of validation figures."""
-        self._append(step, {f"val_{name}": value for name, value in values.items()})
+        self._append(step, {f"{VALIDATION}{name}": value for name, value in values.items()})
         self.since = time.monotonic()
 
     def write_examples(self, step: int, sheet: Picture) -> None:
@@ -91,13 +95,14 @@ class TrainLog:
         self.console.print(f"step {step}  {numbers}", soft_wrap=True, highlight=False)
 
 
-def _cut_log(path: Path, step: int) -> None:
-    """Leave the lines up to a step; a kill may have left half a line."""
+def _cut_log(path: Path, step: int) -> list[str]:
+    """Leave the lines up to a step, which are returned; a kill may have left half a line."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     kept = [line for line in text.splitlines() if _step_of(line) <= step]
     kept_text = "".join(f"{line}\n" for line in kept)
     if kept_text != text:
         write_text(path, kept_text)
+    return kept
 
 
 def _step_of(line: str) -> float:
@@ -105,3 +110,8 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):
         return math.inf
+
+
+def _is_validation(line: str, step: int) -> bool:
+    row = json.loads(line)
+    return row["step"] == step and any(name.startswith(VALIDATION) for name in row)

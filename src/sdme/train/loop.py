@@ -115,6 +115,8 @@ def _train(
     log = TrainLog(options.out, state.step, LOGGED, console, device)
     if state.step == 0:
         _show(log, state, store, held_out)
+    elif _is_due(state, settings.validate_every) and not log.is_validated:
+        _validate(log, state, store, held_out)  # killed between the checkpoint and this
     try:
         with Interrupt(console.print) as interrupt:
             while _is_unfinished(state) and _goes_on(state, clock, deadline, interrupt):
@@ -127,8 +129,7 @@ def _train(
                 if is_saved:
                     _save(state, options.out)
                 if _is_due(state, settings.validate_every):
-                    _validate(log, state, held_out)
-                    _show(log, state, store, held_out)
+                    _validate(log, state, store, held_out)
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
         raise
@@ -301,11 +302,15 @@ def _write(log: TrainLog, state: TrainState) -> None:
     state.skipped += log.write(state.step, state.settings.batch, learning_rate=rate)
 
 
-def _validate(log: TrainLog, state: TrainState, held_out: ImageStore | None) -> None:
+def _validate(
+    log: TrainLog, state: TrainState, store: DeviceStore, held_out: ImageStore | None
+) -> None:
+    """Write figures of held-out pairs, if there are any, and example pictures."""
     if held_out is not None:
         settings = state.settings
         figures = validate(state.network, held_out, settings.data, settings.validation_pairs)
         log.write_validation(state.step, asdict(figures))
+    _show(log, state, store, held_out)
 
 
 def _show(
