@@ -2,13 +2,7 @@
 
 Minimises the weighted squared difference of two maps over homographies. The increment acts on the
 fixed image (Baker and Matthews, "Lucas-Kanade 20 Years On", 2004, section 3.2), so its Jacobian is
-computed once. Each row of that Jacobian is an image gradient times monomials of the coordinates::
-
-    J = gx [x y 1 0 0 0 -x^2 -xy] + gy [0 0 0 x y 1 -xy -y^2]
-
-hence the normal equations of every pair are linear in the moments ``sum f(x, y) x^i y^j`` of five
-weighted fields (gx^2, gx gy, gy^2, gx r, gy r), which two small matrix products give. Coordinates
-of the fixed image are centred and scaled to [-1, 1]; the 8x8 systems are solved in float64.
+computed once; :mod:`sdme.geometry.increments` has the normal equations. They are solved in float64.
 """
 
 from dataclasses import dataclass
@@ -20,6 +14,7 @@ from torch import Tensor
 
 from sdme.config import RefineSettings
 from sdme.geometry.homography import apply_homography, corners, invert, normalise
+from sdme.geometry.increments import IncrementGrid, increment, to_unit
 from sdme.geometry.sampling import inside, pixel_grid, sample
 
 _MIN_SIDE = 4
@@ -113,16 +108,13 @@ class _Problem:
         self.gx, self.gy = gx * half_width, gy * half_height
         products = [self.gx * self.gx, self.gx * self.gy, self.gy * self.gy]
         self.tensor = torch.stack([p.sum(1) for p in products], dim=1)
-        to_unit = [[1 / half_width, 0, -1], [0, 1 / half_height, -1], [0, 0, 1]]
-        self.to_unit = torch.tensor(to_unit, dtype=torch.float64, device=fixed.device)
+        self.to_unit = to_unit(
+            self.width, self.height, like=fixed.new_empty(0, dtype=torch.float64)
+        )
         self.points = apply_homography(
             self.to_unit.float(), pixel_grid(self.width, self.height, like=fixed)
         )[None]
-        self.powers_x = _powers(self.width, fixed)
-        self.powers_y = _powers(self.height, fixed)
-        self.hessian_terms, self.gradient_terms = (
-            t.to(fixed.device) for t in _normal_equation_terms()
-        )
+        self.grid = IncrementGrid(self.width, self.height, fixed)
 
     def equations(self, from_unit: Float[Tensor, "b 3 3"]) -> _Equations:
         """The system at matrices that map scaled fixed coordinates to moving pixels."""
@@ -136,11 +128,9 @@ class _Problem:
         squared = (weight * difference.square()).sum((1, 2, 3))
         slopes = [(g * difference).sum(1, keepdim=True) for g in (self.gx, self.gy)]
         fields = weight * torch.cat([self.tensor, *slopes], dim=1)
-        moments = (self.powers_y.T @ (fields @ self.powers_x)).double()
-        hessian = moments[:, :3].flatten(1) @ self.hessian_terms
-        gradient = moments[:, 3:, :3, :3].flatten(1) @ self.gradient_terms
+        hessian, gradient = self.grid.equations(fields, torch.float64)
         residual = torch.where(overlap > 0, squared / overlap, torch.inf)
-        return _Equations(residual, overlap, hessian.unflatten(1, (8, 8)), gradient)
+        return _Equations(residual, overlap, hessian, gradient)
 
 
 def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> Refinement:
@@ -158,7 +148,7 @@ def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> R
         if not active.any():
             break
         step = gain[:, None] * _gauss_newton_step(here, damping)
-        trial = from_unit @ _increment(step)
+        trial = from_unit @ invert(increment(step))
         moved = apply_homography(trial, square) - apply_homography(from_unit, square)
         there = problem.equations(trial)
         better = active & _is_sane(trial, square, sign) & (there.residual <= here.residual)
@@ -206,12 +196,6 @@ def _secant_gain(
     return longer.clamp(1, limit)
 
 
-def _increment(step: Float[Tensor, "b 8"]) -> Float[Tensor, "b 3 3"]:
-    """Inverse of ``I + D`` for a step D in scaled fixed coordinates."""
-    eye = torch.eye(3, dtype=step.dtype, device=step.device)
-    return invert(eye + F.pad(step, (0, 1)).unflatten(1, (3, 3)))
-
-
 def _is_sane(from_unit: Tensor, square: Tensor, sign: Tensor) -> Bool[Tensor, " b"]:
     """Whether the whole fixed image lies before the horizon and keeps its handedness."""
     depth = square @ from_unit[:, 2, :2, None] + from_unit[:, 2:, 2:]
@@ -236,29 +220,3 @@ def _masked(values: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     empty = weight <= 0
     rim = F.max_pool2d(empty.float(), 3, stride=1, padding=1) > 0
     return values.masked_fill(empty, 0), weight.masked_fill(rim, 0)
-
-
-def _powers(size: int, like: Tensor) -> Float[Tensor, "size 5"]:
-    """Powers 0 to 4 of pixel positions scaled to [-1, 1]."""
-    positions = torch.linspace(-1, 1, size, dtype=torch.float64)
-    return (positions[:, None] ** torch.arange(5)).to(like)
-
-
-def _normal_equation_terms() -> tuple[Float[Tensor, "75 64"], Float[Tensor, "18 8"]]:
-    """Which moments (field, power of y, power of x) make up J'wJ and J'wr, and with which sign."""
-    along_x, along_y = torch.zeros(2, 8, 3, 3, dtype=torch.float64)
-    for row, offset in ((along_x, 0), (along_y, 3)):
-        row[offset, 0, 1] = row[offset + 1, 1, 0] = row[offset + 2, 0, 0] = 1
-    along_x[6, 0, 2] = along_x[7, 1, 1] = along_y[6, 1, 1] = along_y[7, 2, 0] = -1
-
-    def product(p: Tensor, q: Tensor) -> Tensor:
-        out = torch.zeros(8, 8, 5, 5, dtype=torch.float64)
-        for i in range(3):
-            for j in range(3):
-                out[:, :, i : i + 3, j : j + 3] += p[:, None, i, j, None, None] * q
-        return out
-
-    mixed = product(along_x, along_y) + product(along_y, along_x)
-    hessian = torch.stack([product(along_x, along_x), mixed, product(along_y, along_y)])
-    gradient = torch.stack([along_x, along_y])
-    return hessian.movedim((1, 2), (-2, -1)).reshape(75, 64), gradient.movedim(1, -1).reshape(18, 8)
