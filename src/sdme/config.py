@@ -33,6 +33,29 @@ class NetworkSettings(Settings):
         return self
 
 
+class FastSettings(Settings):
+    """The strided network of the preset ``fast``."""
+
+    channels: tuple[int, int, int, int] = Field(
+        default=(16, 32, 64, 128), description="at 1/2, 1/4, 1/8, 1/16, multiples of 8"
+    )
+    depths: tuple[int, int, int, int] = Field(
+        default=(0, 2, 3, 3), description="residual blocks at these scales on the way down"
+    )
+    attention: int = Field(default=2, ge=0, description="self and cross attention layers at 1/16")
+    heads: int = Field(default=4, ge=1, description="a divisor of the channels at 1/16")
+    descriptor_channels: int = Field(default=64, ge=8, description="of the cells at 1/4")
+    correlation_channels: int = Field(default=64, ge=8, description="of the cells at 1/8")
+    context_channels: int = Field(default=32, ge=8, description="of the cells at 1/8")
+    level_channels: tuple[int, int, int] = Field(
+        default=(8, 16, 24), description="of the maps for alignment at 1/2, 1/4, 1/8"
+    )
+    aggregator_channels: int = Field(default=96, ge=8, description="a multiple of 8")
+    aggregator_depth: int = Field(default=3, ge=1, description="residual blocks")
+    radius: int = Field(default=3, ge=1, description="of the correlation windows, cells")
+    scales: int = Field(default=2, ge=1, description="of the correlation windows, each twice")
+
+
 class KeypointSettings(Settings):
     """Choice of keypoints on the repeatability map."""
 
@@ -181,6 +204,41 @@ class LossSettings(Settings):
     matching_share: float | None = Field(
         default=None, ge=0, le=1, description="fixed share of the matching task; none: MGDA-UB"
     )
+
+
+class FastLossSettings(Settings):
+    """Weights of the losses of the preset ``fast``, 0 switching one off, and what they look at."""
+
+    matching: float = Field(default=0.4, ge=0)
+    score: float = Field(default=0.1, ge=0)
+    correlation: float = Field(default=0.3, ge=0)
+    votes: float = Field(default=1.0, ge=0)
+    flow: float = Field(default=0.3, ge=0)
+    alignment: float = Field(default=0.8, ge=0)
+    judgement: float = Field(default=0.15, ge=0)
+    turns: int = Field(default=3, ge=1, description="of the aggregator")
+    steps: tuple[int, int, int] = Field(
+        default=(3, 3, 3), description="of Lucas-Kanade at 1/2, 1/4 and 1/8"
+    )
+    fading: float = Field(
+        default=0.85, gt=0, le=1, description="weight of an iterate's error over the next one's"
+    )
+    knee: float = Field(
+        default=0.5, gt=0, description="px; errors far below it are not worth improving"
+    )
+    guess_shift: float = Field(
+        default=24, ge=0, description="corners of a wrong first guess are off by up to this, px"
+    )
+    start_shift: float = Field(
+        default=12, ge=0, description="the same for the start of Lucas-Kanade"
+    )
+    centred: float = Field(
+        default=0.5, ge=0, le=1, description="share of first guesses in the middle of the image"
+    )
+    voted: float = Field(
+        default=0.45, ge=0, le=1, description="share of Lucas-Kanade's starts from the votes"
+    )
+    true: float = Field(default=0.15, ge=0, le=1, description="share of them at the truth")
 
 
 class TrainSettings(Settings):

@@ -15,22 +15,36 @@ Lucas-Kanade has ``W = grad f0 grad f0'`` and ``W s = grad f0 (f1 - f0)``; a net
 well say shifts and how sure it is of them.
 """
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sdme.geometry.homography import invert
+
 FIELDS = 5
 
 
 class IncrementGrid:
-    """The grid of a fixed image (or of its feature map), ready to set up normal equations on."""
+    """The grid of a fixed image (or of its feature map), ready to set up normal equations on.
 
-    def __init__(self, width: int, height: int, like: Tensor) -> None:
+    ``to_unit`` maps pixels of the image, ``cell`` of which make up the side of a cell of the grid,
+    to scaled coordinates, ``from_unit`` back. All of it is float32; use :func:`increment_grid`,
+    which remembers it.
+    """
+
+    def __init__(self, width: int, height: int, cell: int, device: torch.device) -> None:
         self.size = width, height
-        hessian, gradient = _terms(like.dtype, like.device)
-        self._hessian, self._gradient = hessian, gradient
-        self._powers_x, self._powers_y = _powers(width, like), _powers(height, like)
+        self._hessian, self._gradient = (t.to(device, torch.float32) for t in _terms())
+        self._powers_x, self._powers_y = (_powers(n).to(device) for n in (width, height))
+        from_cells = torch.eye(3) * torch.tensor([cell, cell, 1.0])
+        from_cells[:2, 2] = (cell - 1) / 2
+        of_cells = to_unit(width, height, like=from_cells)
+        self.to_unit = (of_cells @ invert(from_cells)).to(device)
+        self.from_unit = (from_cells @ invert(of_cells)).to(device)
+        self.half = torch.diagonal(self.from_unit)[:2]
 
     def moments(self, fields: Float[Tensor, "b 5 h w"]) -> Float[Tensor, "b 5 5 5"]:
         """``sum f x^i y^j`` for each field, by powers of y, then of x, from 0 to 4."""
@@ -45,6 +59,13 @@ class IncrementGrid:
         hessian = moments[:, :3].flatten(1) @ self._hessian.to(moments.dtype)
         gradient = moments[:, 3:, :3, :3].flatten(1) @ self._gradient.to(moments.dtype)
         return hessian.unflatten(1, (8, 8)), gradient
+
+
+@lru_cache(maxsize=64)
+def increment_grid(width: int, height: int, cell: int, device: torch.device) -> IncrementGrid:
+    """The grid of that size, made once: a captured graph must not copy from the host."""
+    with torch.inference_mode(False):
+        return IncrementGrid(width, height, cell, device)
 
 
 def increment(step: Float[Tensor, "b 8"]) -> Float[Tensor, "b 3 3"]:
@@ -90,15 +111,13 @@ def eliminated(
     return rows[..., -1]
 
 
-def _powers(size: int, like: Tensor) -> Float[Tensor, "size 5"]:
+def _powers(size: int) -> Float[Tensor, "size 5"]:
     """Powers 0 to 4 of pixel positions scaled to [-1, 1]."""
-    positions = torch.linspace(-1, 1, size, dtype=torch.float64, device=like.device)
-    return (positions[:, None] ** torch.arange(5, device=like.device)).to(like.dtype)
+    positions = torch.linspace(-1, 1, size, dtype=torch.float64)
+    return (positions[:, None] ** torch.arange(5)).float()
 
 
-def _terms(
-    dtype: torch.dtype, device: torch.device
-) -> tuple[Float[Tensor, "75 64"], Float[Tensor, "18 8"]]:
+def _terms() -> tuple[Float[Tensor, "75 64"], Float[Tensor, "18 8"]]:
     """Which moments (field, power of y, power of x) make up J'WJ and J'Ws, and with which sign."""
     along_x, along_y = torch.zeros(2, 8, 3, 3, dtype=torch.float64)
     for row, offset in ((along_x, 0), (along_y, 3)):
@@ -115,8 +134,5 @@ def _terms(
     mixed = product(along_x, along_y) + product(along_y, along_x)
     hessian = torch.stack([product(along_x, along_x), mixed, product(along_y, along_y)])
     gradient = torch.stack([along_x, along_y])
-    terms = (
-        hessian.movedim((1, 2), (-2, -1)).reshape(75, 64),
-        gradient.movedim(1, -1).reshape(18, 8),
-    )
-    return terms[0].to(device, dtype), terms[1].to(device, dtype)
+    hessian, gradient = hessian.movedim((1, 2), (-2, -1)), gradient.movedim(1, -1)
+    return hessian.reshape(75, 64), gradient.reshape(18, 8)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sdme.config import RefineSettings
 from sdme.geometry.homography import apply_homography, corners, invert, normalise
-from sdme.geometry.increments import IncrementGrid, increment, to_unit
+from sdme.geometry.increments import increment, increment_grid, to_unit
 from sdme.geometry.sampling import inside, pixel_grid, sample
 
 _MIN_SIDE = 4
@@ -114,7 +114,7 @@ class _Problem:
         self.points = apply_homography(
             self.to_unit.float(), pixel_grid(self.width, self.height, like=fixed)
         )[None]
-        self.grid = IncrementGrid(self.width, self.height, fixed)
+        self.grid = increment_grid(self.width, self.height, 1, fixed.device)
 
     def equations(self, from_unit: Float[Tensor, "b 3 3"]) -> _Equations:
         """The system at matrices that map scaled fixed coordinates to moving pixels."""

@@ -1,0 +1,87 @@
+"""Lucas-Kanade on a network's maps, coarse to fine, with gradients through every iteration.
+
+Inverse compositional, as :mod:`sdme.refine.lucas_kanade`, but with a fixed number of damped steps,
+so that training can ask for the corner error of each of them. A pixel counts by both maps' learned
+weights and by ``1 / (1 + |r|^2)^2`` of its residual ``r`` (Geman-McClure), and not at all where
+the moving map is not seen.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdme.geometry.homography import apply_homography, normalise
+from sdme.geometry.increments import IncrementGrid, increment, increment_grid, solve_spd
+from sdme.geometry.sampling import pixel_grid, sample
+from sdme.model.fast import LEVELS, FastFeatures, Level, cells_inside
+
+TRAINING_STEPS = (3, 3, 3)  # at 1/2, 1/4 and 1/8
+STEPS = (8, 5, 4)
+_LARGEST_STEP = 0.3  # of an increment's entries, on scaled coordinates
+_LEAST_CURVATURE = 1e-5  # added to the diagonal of a mean over pixels
+
+
+def refine_unrolled(
+    fixed: FastFeatures,
+    moving: FastFeatures,
+    H: Float[Tensor, "b 3 3"],
+    damping: Float[Tensor, "levels 8"],
+    steps: tuple[int, ...] = STEPS,
+) -> list[Float[Tensor, "b 3 3"]]:
+    """All iterates from ``H``, which maps fixed to moving pixels, the best one last.
+
+    ``damping`` is the logarithm of the Levenberg factor of each parameter, finest level first, and
+    ``steps`` the number of iterations, likewise. What overlaps nowhere stays as it is.
+    """
+    iterates = []
+    for k in reversed(range(len(LEVELS))):
+        level = _Alignment(fixed.levels[k], moving.levels[k], fixed.size, moving.size, LEVELS[k])
+        factor = damping[k].clamp(-12, 4).exp()
+        for _ in range(steps[k]):
+            H = level.better(H, factor)
+            iterates.append(H)
+    return iterates
+
+
+class _Alignment:
+    """One level: everything that stays the same over its iterations."""
+
+    def __init__(
+        self,
+        fixed: Level,
+        moving: Level,
+        fixed_size: tuple[int, int],
+        moving_size: tuple[int, int],
+        cell: int,
+    ) -> None:
+        self.values, self.cell = fixed.values, cell
+        height, width = fixed.values.shape[-2:]
+        self.grid: IncrementGrid = increment_grid(width, height, cell, fixed.values.device)
+        self.points = (pixel_grid(width, height, like=fixed.values)[None] + 0.5) * cell - 0.5
+        seen = cells_inside(moving_size, cell, moving.weight).to(moving.weight.dtype)
+        ones = seen.expand_as(moving.weight)
+        self.moving = torch.cat([moving.values, moving.weight, ones], dim=1)
+        self.weight = fixed.weight * cells_inside(fixed_size, cell, fixed.weight)
+        gy, gx = torch.gradient(fixed.values, dim=(-2, -1))
+        self.gx, self.gy = (g * h / cell for g, h in zip((gx, gy), self.grid.half, strict=True))
+        products = [self.gx * self.gx, self.gx * self.gy, self.gy * self.gy]
+        self.tensor = torch.stack([p.sum(1) for p in products], dim=1)
+
+    def better(self, H: Float[Tensor, "b 3 3"], factor: Float[Tensor, "8"]) -> Tensor:
+        """One damped Gauss-Newton step."""
+        there = (apply_homography(H, self.points) + 0.5) / self.cell - 0.5
+        looked_up = sample(self.moving, there.clamp(-1e4, 1e4)).unflatten(2, self.values.shape[-2:])
+        difference = looked_up[:, :-2] - self.values
+        robust = (1 + difference.square().sum(1, keepdim=True)).square().reciprocal()
+        visible = (looked_up[:, -1:] > 0.99).to(robust.dtype)
+        weight = self.weight * looked_up[:, -2:-1] * visible * robust
+        slopes = [(g * difference).sum(1, keepdim=True) for g in (self.gx, self.gy)]
+        fields = weight * torch.cat([self.tensor, *slopes], dim=1)
+        # mean over the pixels: the damping means the same at every size
+        hessian, gradient = self.grid.equations(fields / self.points.shape[1])
+        diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+        least = _LEAST_CURVATURE + 1e-6 * diagonal.amax(1, keepdim=True)
+        step = solve_spd(hessian + torch.diag_embed(diagonal * factor + least), gradient)
+        step = torch.nan_to_num(step).clamp(-_LARGEST_STEP, _LARGEST_STEP)
+        moved = H @ self.grid.from_unit @ increment(-step) @ self.grid.to_unit
+        return normalise(moved)

@@ -1,0 +1,205 @@
+"""Losses of the preset ``fast``: matching, votes and alignment, each on what it is used for."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from sdme.config import FastLossSettings
+from sdme.geometry.homography import apply_homography, corners, invert
+from sdme.geometry.random_warp import homography_from_shifts
+from sdme.losses.cells import cell_matching
+from sdme.model.aggregator import CELL, Vote, log_error_of
+from sdme.model.fast import DESCRIPTORS, FastFeatures, FastNetwork, cell_centres
+from sdme.refine.unrolled import refine_unrolled
+
+FAST_NAMES = ("matching", "score", "correlation", "votes", "flow", "alignment", "judgement")
+MEASURED = ("matched", "voted_below_3", "aligned_below_1")
+QUERIES = 256
+_LARGEST_ERROR = 200.0  # px; what is further off is as wrong as can be
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Everything random that the losses use.
+
+    ``queries`` are fixed cells at 1/4. ``shifts`` in [-1, 1] move the corners of a wrong first
+    guess and of a wrong start of alignment, ``strengths`` in [0, 1] say how far, and ``choices`` in
+    [0, 1] which kind of guess and of start a pair gets.
+    """
+
+    queries: Int64[Tensor, "b q"]
+    shifts: Float[Tensor, "b 2 4 2"]
+    strengths: Float[Tensor, "b 2 1 1"]
+    choices: Float[Tensor, "b 2 1 1"]
+
+
+def draw(count: int, fixed_side: int, device: torch.device) -> Draws:
+    """Random numbers for so many pairs."""
+    cells = (fixed_side // DESCRIPTORS) ** 2
+    queries = torch.rand(count, cells, device=device).topk(min(QUERIES, cells), dim=-1).indices
+    return Draws(
+        queries,
+        torch.rand(count, 2, 4, 2, device=device) * 2 - 1,
+        torch.rand(count, 2, 1, 1, device=device),
+        torch.rand(count, 2, 1, 1, device=device),
+    )
+
+
+def fast_losses(
+    network: FastNetwork,
+    pair: tuple[FastFeatures, FastFeatures],
+    H: Float[Tensor, "b 3 3"],
+    draws: Draws,
+    settings: FastLossSettings,
+) -> tuple[Float[Tensor, " terms"], Float[Tensor, " measured"]]:
+    """All terms, unweighted, by ``FAST_NAMES``; and what is measured on the way, by ``MEASURED``.
+
+    The aggregator starts in the middle of the moving image or from a wrong guess, Lucas-Kanade at
+    the truth (it should stay), where the votes have led, or off the truth.
+    """
+    fixed, moving = pair
+    square = apply_homography(H, corners(*fixed.size, like=H))
+    matching = cell_matching(
+        fixed.descriptors, moving.descriptors, H, draws.queries, DESCRIPTORS, network.sharpness
+    )
+    score = fixed.score.flatten(1).gather(1, draws.queries)
+    everywhere = torch.arange(fixed.correlation[0, 0].numel(), device=H.device)
+    correlation = cell_matching(
+        fixed.correlation,
+        moving.correlation,
+        H,
+        everywhere.expand(len(H), -1),
+        CELL,
+        network.aggregator.sharpness,
+    )
+    turns = Turns(network, fixed, moving, H)
+    voted = turns.run(first_guess(fixed.size, moving.size, square, draws, settings), settings.turns)
+    after_votes = bounded_corner_error(voted, square, fixed.size)
+    start = alignment_start(H, voted, after_votes, square, draws, settings, fixed.size)
+    iterates = refine_unrolled(fixed, moving, start, network.damping, settings.steps)
+    errors = torch.stack([bounded_corner_error(x, square, fixed.size) for x in iterates])
+    turns.run(iterates[-1].detach(), 1)
+    terms = [
+        matching.loss,
+        F.binary_cross_entropy_with_logits(score, matching.found.to(score.dtype)),
+        correlation.loss,
+        turns.error(settings),
+        turns.flow(),
+        faded(errors, settings),
+        turns.judgement(),
+    ]
+    measured = [
+        matching.found.sum() / matching.in_view.sum().clamp(min=1),
+        (after_votes < 3).float().mean(),
+        (errors[-1] < 1).float().mean(),
+    ]
+    return torch.stack(terms), torch.stack(measured).detach()
+
+
+class Turns:
+    """Turns of the aggregator, each from a matrix that is taken as given, and how well they did."""
+
+    def __init__(
+        self, network: FastNetwork, fixed: FastFeatures, moving: FastFeatures, H: Tensor
+    ) -> None:
+        self.aggregator, self.truth = network.aggregator, H
+        self.sizes, self.contexts = (moving.size, fixed.size), (fixed.context, moving.context)
+        self.volume = network.aggregator.volume(fixed.correlation, moving.correlation)
+        self.square = apply_homography(H, corners(*fixed.size, like=H))
+        cells = cell_centres(self.volume.width, self.volume.height, CELL, H)
+        self.cells, self.goals = cells, apply_homography(H, cells[None])
+        self.given: list[Tensor] = []
+        self.votes: list[Vote] = []
+
+    def run(self, H: Float[Tensor, "b 3 3"], count: int) -> Float[Tensor, "b 3 3"]:
+        """So many turns; returns the last matrix, detached."""
+        for _ in range(count):
+            self.given.append(H)
+            self.votes.append(self.aggregator(self.volume, self.contexts, H, *self.sizes))
+            H = self.votes[-1].matrix.detach()
+        return H
+
+    def error(self, settings: FastLossSettings) -> Tensor:
+        """Of where the turns have led."""
+        size = self.sizes[1]
+        errors = [bounded_corner_error(v.matrix, self.square, size) for v in self.votes]
+        return faded(torch.stack(errors), settings)
+
+    def flow(self) -> Tensor:
+        """Mean distance of every cell's shift from the right one, cells; none that is too far."""
+        out = []
+        for H, vote in zip(self.given, self.votes, strict=True):
+            goal = apply_homography(invert(H), self.goals) - self.cells
+            gap = (vote.shift.flatten(2).mT - goal) / CELL
+            x, y = self.goals.unbind(-1)
+            kept = (goal.abs().amax(-1) < (self.aggregator.radius + 1) * CELL) & (x >= 0) & (y >= 0)
+            kept &= (x <= self.sizes[0][0] - 1) & (y <= self.sizes[0][1] - 1)
+            distance = torch.where(kept, gap.square().sum(-1).add(1e-4).sqrt(), 0)
+            out.append(distance.sum() / kept.sum().clamp(min=1))
+        return torch.stack(out).mean()
+
+    def judgement(self) -> Tensor:
+        """Of what the aggregator believes to be the error of what it was given."""
+        size, out = self.sizes[1], []
+        for H, vote in zip(self.given, self.votes, strict=True):
+            error = bounded_corner_error(H, self.square, size)
+            out.append(F.smooth_l1_loss(vote.log_error, log_error_of(error, size)))
+        return torch.stack(out).mean()
+
+
+def bounded_corner_error(
+    H: Float[Tensor, "b 3 3"], square: Float[Tensor, "b 4 2"], size: tuple[int, int]
+) -> Float[Tensor, " b"]:
+    """Mean distance of the fixed corners from where they belong, ``square``; px, always finite."""
+    gap = apply_homography(H, corners(*size, like=H)) - square
+    error = gap.square().sum(-1).add(1e-8).sqrt().mean(-1)
+    return torch.nan_to_num(error, nan=_LARGEST_ERROR).clamp(max=_LARGEST_ERROR)
+
+
+def faded(errors: Float[Tensor, "k b"], settings: FastLossSettings) -> Float[Tensor, ""]:
+    """Mean of the errors' logarithms, in which later iterates weigh more."""
+    count = len(errors)
+    weights = torch.stack(
+        [errors.new_full((), settings.fading ** (count - 1 - k)) for k in range(count)]
+    )
+    values = torch.log(errors + settings.knee).mean(1)
+    return (weights * values).sum() / weights.sum()
+
+
+def first_guess(
+    fixed_size: tuple[int, int],
+    moving_size: tuple[int, int],
+    square: Float[Tensor, "b 4 2"],
+    draws: Draws,
+    settings: FastLossSettings,
+) -> Float[Tensor, "b 3 3"]:
+    """The middle of the moving image, or corners that are off the truth."""
+    middle = homography_from_shifts(torch.zeros_like(square), fixed_size, moving_size)
+    off = square + draws.shifts[:, 0] * settings.guess_shift * draws.strengths[:, 0]
+    centred = draws.choices[:, 0] < settings.centred
+    return torch.where(centred, middle, _from_corners(off, fixed_size))
+
+
+def alignment_start(
+    H: Float[Tensor, "b 3 3"],
+    voted: Float[Tensor, "b 3 3"],
+    after_votes: Float[Tensor, " b"],
+    square: Float[Tensor, "b 4 2"],
+    draws: Draws,
+    settings: FastLossSettings,
+    size: tuple[int, int],
+) -> Float[Tensor, "b 3 3"]:
+    """The truth, what the votes gave unless it is beyond reach, or corners off the truth."""
+    strength = settings.start_shift * draws.strengths[:, 1] ** 2
+    start = _from_corners(square + draws.shifts[:, 1] * strength, size)
+    choice, reached = draws.choices[:, 1], (after_votes < settings.start_shift)[:, None, None]
+    start = torch.where((choice < settings.true + settings.voted) & reached, voted, start)
+    return torch.where(choice < settings.true, H, start)
+
+
+def _from_corners(square: Float[Tensor, "b 4 2"], size: tuple[int, int]) -> Tensor:
+    """Homographies that take the fixed image's corners there."""
+    return homography_from_shifts(square - corners(*size, like=square), size, size)
