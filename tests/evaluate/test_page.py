@@ -13,10 +13,12 @@ from sdme.data.pairs import ImageFile, ImagePair, Problem
 from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.page import render_page
 from sdme.evaluate.page_tables import Table
+from sdme.evaluate.presentation import Presentation
 
 VOID = {"meta", "img", "br"}
 SHIFT = np.array([[1.0, 0, 8], [0, 1, 8], [0, 0, 1]])
 TABLE = Table("Headline", ["method", "PE<3"], [["ours: last", "0.5 [0.4, 0.6]"], ["sift", "0.1"]])
+OURS = Presentation(ours=["ours"])
 FACTS = {"command": "sdme evaluate x", "machine": "two cores"}
 
 
@@ -82,7 +84,7 @@ def no_plots(monkeypatch):
 
 @pytest.fixture(scope="module")
 def page(scores):
-    return render_page(scores, draw, [TABLE], FACTS, "9.9", ours=["ours"])
+    return render_page(scores, draw, [TABLE], FACTS, "9.9", OURS)
 
 
 def test_page_is_whole_and_refers_to_nothing_outside(page):
@@ -114,7 +116,8 @@ def test_outcome_in_words(page):
     words = " ".join(Reader(page).words)
     # the errors of ours are 0.5, 7.5, 14.5 and 21.5 px on each of two datasets
     assert "ours was given 8 cases: 25.0% within 3 px, 25.0% within 1 px" in words
-    assert "half of them within 7.5 px; every case had an answer" in words
+    # of an even number of errors the mean of the two in the middle, as in the tables
+    assert "median 11.00 px; every case had an answer" in words
     # sift: 1, 2, none, 4
     assert "The other method, sift, had 50.0% within 3 px." in words
 
@@ -133,7 +136,7 @@ def test_what_comes_from_data_is_escaped(scores):
     problems = [Problem("<img src=x onerror=1>", "why & <why>")] * 30
     text = render_page(
         scores, draw, [Table("<b>", ["<i>"], [["<script>"]])], {"<u>": "<s>"}, "9.9",
-        title="<title>", shown="sift", problems=problems, settings={"sift": "<em>"},
+        Presentation("<title>"), shown="sift", problems=problems, settings={"sift": "<em>"},
     )  # fmt: skip
     Reader(text)
     assert text.count("<script>") == 1  # the page's own
@@ -164,17 +167,20 @@ def test_a_name_of_a_method_cannot_break_out_of_a_plot(score):
 def test_failures_are_shown_with_their_number(scores):
     text = render_page(scores, draw, [], {}, "9.9", shown="sift")
     assert "No answer (2 of 2)" in text
-    assert ">no answer</div>" in text
+    # the worst of each set, and again among those without an answer
+    assert text.count('<div class="none">no answer<') == 2 * 2
 
 
 @pytest.mark.usefixtures("no_plots")
 def test_the_best_method_is_shown_where_none_is_ours(scores):
     assert "Pictures of sift" in render_page(scores, draw, [], {}, "9.9")
-    assert "Pictures of sift" in render_page(scores, draw, [], {}, "9.9", ours=["absent"])
+    assert "Pictures of sift" in render_page(
+        scores, draw, [], {}, "9.9", Presentation(ours=["absent"])
+    )
 
 
 def test_the_same_run_gives_the_same_page(scores, page):
-    assert render_page(scores, draw, [TABLE], FACTS, "9.9", ours=["ours"]) == page
+    assert render_page(scores, draw, [TABLE], FACTS, "9.9", OURS) == page
 
 
 def test_nothing_at_all_is_a_page():
@@ -187,7 +193,7 @@ def test_nothing_at_all_is_a_page():
 def test_nothing_but_failures_is_a_page(crash):
     text = render_page([crash(index=i) for i in range(3)], draw, [], {}, "9.9")
     Reader(text)
-    assert "half of them not at all; 3 had no answer" in text
+    assert "median infinite; 3 had no answer" in text
 
 
 @pytest.mark.usefixtures("no_plots")
@@ -195,9 +201,27 @@ def test_an_unreadable_image_is_told_in_place_of_its_pictures(scores):
     def unreadable(_score):
         raise OSError("disk <gone>")
 
-    text = render_page(scores, unreadable, [], {}, "9.9", ours=["ours"])
+    text = render_page(scores, unreadable, [], {}, "9.9", OURS)
     Reader(text)
     assert "no picture: disk &lt;gone&gt;" in text
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_two_methods_side_by_side_and_the_conclusion(scores):
+    said = Presentation(
+        "Before and after", ["ours"], "sift", conclude=lambda rows: f"<{len(rows)} scores>"
+    )
+    text = render_page(scores, draw, [], {}, "9.9", said)
+    reader = Reader(text)
+    assert "<p><b>&lt;24 scores&gt;</b></p>" in text
+    assert "Pictures of ours beside sift" in " ".join(reader.words)
+    shown = 2 * 3 + 6
+    pictures = [r for r in reader.references if r.startswith("data:")]
+    # sift has no answer to the third case of a set, which is neither best, median nor worst of ours
+    lost = text.count('<div class="none">no answer')
+    assert lost == 2 and len(pictures) == 4 * shown - lost
+    assert text.count('<span class="tag">sift</span>') == shown
+    assert 'best: 0.50 px</b> <span class="soft">(sift: 1.00 px; unregistered:' in text
 
 
 @pytest.mark.usefixtures("no_plots")

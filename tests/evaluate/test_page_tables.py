@@ -2,6 +2,7 @@
 
 from sdme.evaluate.figures import figures_of
 from sdme.evaluate.page_tables import Table, tables_of_report
+from sdme.evaluate.score import MatchingScore
 from sdme.evaluate.summary import THRESHOLDS
 from sdme.evaluate.table import markdown_table, to_markdown
 
@@ -73,6 +74,14 @@ def test_a_real_report_gives_all_its_tables(score, crash):
     full = next(t for t in tables if f"PE<{THRESHOLDS[0]:g}" in t.header and "failed" in t.header)
     failed = {row[0]: row[full.header.index("failed")] for row in full.rows}
     assert failed == {"sift": "0", "ours": "1"}
+
+
+def test_no_two_tables_have_one_title(score):
+    quality = MatchingScore(120, 40, dict.fromkeys(range(1, 11), 0.5), 0.5, 0.75, 0.25)
+    rows = [score(float(i), pair=f"p{i}", index=i, matching=quality) for i in range(5)]
+    titles = [table.title for table in tables_of_report(to_markdown(figures_of(rows)))]
+    assert len(titles) == len(set(titles))
+    assert sum("atching" in title for title in titles) == 2
 
 
 def test_warnings_of_a_report_are_on_the_page(score):

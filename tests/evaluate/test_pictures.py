@@ -12,6 +12,7 @@ from sdme.errors import InputError
 from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.pictures import (
     ESTIMATED_OUTLINE,
+    OTHER_OUTLINE,
     TRUE_OUTLINE,
     best_median_worst,
     case_pictures,
@@ -105,6 +106,27 @@ def test_pictures_of_a_wrong_answer_show_both_outlines(score):
     moving = decoded(case_pictures(rows, lambda _: grey, 192).moving)
     assert near(moving, TRUE_OUTLINE) > 50
     assert near(moving, ESTIMATED_OUTLINE) > 50
+
+
+def test_the_answer_of_another_method_stands_beside(score):
+    rows, lost = score(0.0, matrix=tuple(SHIFT.ravel())), score(INF)
+    wrong = SHIFT.copy()
+    wrong[0, 2] += 12
+    other = score(12.0, matrix=tuple(wrong.ravel()))
+    grey = make_case()
+    grey.moving[:] = 128
+    grey.moving[:4, :4] = 120
+    moving = decoded(case_pictures(rows, lambda _: grey, 192, other).moving)
+    assert near(moving, OTHER_OUTLINE) > 50 > near(decoded(alone(rows, grey).moving), OTHER_OUTLINE)
+    both = case_pictures(rows, lambda _: make_case(), 192, other)
+    assert decoded(both.other_board).shape == decoded(both.board).shape
+    assert np.abs(decoded(both.other_board).astype(int) - decoded(both.board)).mean() > 6
+    none = case_pictures(rows, lambda _: make_case(), 192, lost)
+    assert (none.other_board, none.other_why, none.why) == (None, "no answer", "")
+
+
+def alone(row, case):
+    return case_pictures(row, lambda _: case, 192)
 
 
 def test_no_answer_has_no_board(score):

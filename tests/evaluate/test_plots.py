@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sdme.errors import InputError
-from sdme.evaluate.charts import method_styles
+from sdme.evaluate.charts import draw_motion, method_styles
 from sdme.evaluate.plots import make_plots, write_plots
 from sdme.evaluate.score import MatchingScore, Score
 
@@ -132,6 +132,24 @@ def test_methods_look_different_from_each_other():
     styles = method_styles(names, ["a", "b"])
     assert set(styles) == set(names)
     assert len({(s.colour, str(s.dash)) for s in styles.values()}) == len(names)
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["m" * 90, "n" * 90, "o" * 30], list("abcdefgh")])
+def test_every_name_of_a_legend_lies_within_the_plot(names):
+    rows = [replace(s, method=name, stage=name) for name in names for s in run(("sift",), 24)]
+    styles = method_styles(names, names[:1])
+    figure = draw_motion(rows, styles)
+    assert figure is not None
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert len(set(shown)) == len(names)
+    assert all((a[0], a[-1]) == (b[0], b[-1]) for a, b in zip(shown, names, strict=True))
+    for text in legend.get_texts():
+        box = text.get_window_extent()
+        assert figure.bbox.contains(box.x0, box.y0) and figure.bbox.contains(box.x1, box.y1)
+    lowest = min(box.y0 for ax in figure.axes if (box := ax.get_tightbbox()))
+    assert legend.get_window_extent().y1 <= lowest
 
 
 def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path):

@@ -13,7 +13,7 @@ from sdme.data.sources import read_all
 from sdme.evaluate.score import Score
 from sdme.model.network import SdmeNetwork
 from sdme.model.weights import save_weights
-from sdme.train import finetune
+from sdme.train import finetune, judge
 from sdme.train.loop import RunOptions, train
 
 CPU = torch.device("cpu")
@@ -155,6 +155,7 @@ def known_errors(monkeypatch):
 
     def evaluate(data, methods, folder, options, **rest):
         asked["calls"].append((data, methods, folder, options))
+        asked["presentation"] = rest["presentation"]
         pairs = read_manifest(data[0]).pairs
         scores = [
             Score(
@@ -163,14 +164,15 @@ def known_errors(monkeypatch):
                 final_error=error, unregistered_error=20.0, seconds=0.1, memory=1.0,
             )
             for name, error in zip(
-                (m.rpartition("/")[2] for m in methods), (asked["before"], asked["after"]),
+                rest["presentation"].labels.values(), (asked["before"], asked["after"]),
                 strict=True,
             )
             for pair in pairs
         ]  # fmt: skip
+        asked["scores"] = scores
         return type("Evaluation", (), {"scores": scores})
 
-    monkeypatch.setattr(finetune, "evaluate", evaluate)
+    monkeypatch.setattr(judge, "evaluate", evaluate)
     return asked
 
 

@@ -53,6 +53,17 @@ def test_everything_that_is_promised_is_there(place, known_errors, run):
     assert str(folder) == "out/evaluation"
 
 
+def test_the_report_speaks_of_before_and_after_and_gives_the_verdict(place, known_errors, run):
+    long = place / f"{'m' * 60}.safetensors"
+    (place / "weights.safetensors").rename(long)
+    found = run(model=long.name)
+    shown = known_errors["presentation"]
+    before, after = shown.labels.values()
+    assert before.startswith("before (mmm") and len(before) < 40
+    assert (after, shown.ours, shown.beside) == ("fine-tuned (out)", [after], before)
+    assert shown.conclude(known_errors["scores"]) == found.record.improvement.sentence
+
+
 def test_held_out_pairs_are_never_trained_on(place, monkeypatch, run):
     seen = {}
 

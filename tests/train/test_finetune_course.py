@@ -5,8 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from sdme.errors import InputError
-from sdme.train import finetune as module
-from sdme.train import loop
+from sdme.train import judge, loop
 from sdme.train.finetune_record import read_record
 
 pytestmark = pytest.mark.usefixtures("known_errors")
@@ -67,16 +66,16 @@ def test_interrupted_while_the_last_figures_are_made_is_not_finished(
 
 
 def test_an_interrupted_evaluation_trains_no_further(place, monkeypatch, script, run):
-    evaluate = module.evaluate
+    evaluate = judge.evaluate
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "evaluate", interrupted)
+    monkeypatch.setattr(judge, "evaluate", interrupted)
     script.turns = [(9, {"step": 5})]
     with pytest.raises(KeyboardInterrupt):
         run(steps=None, seconds=9)
-    monkeypatch.setattr(module, "evaluate", evaluate)
+    monkeypatch.setattr(judge, "evaluate", evaluate)
     record = run(steps=None, seconds=9).record
     assert record.steps == 5 and record.improvement is not None
     assert len(script.limits) == 1

@@ -111,6 +111,7 @@ def run(
     from sdme.errors import InputError
     from sdme.evaluate.evaluation import EvaluationOptions, evaluate
     from sdme.evaluate.methods import is_model, method_label
+    from sdme.evaluate.presentation import Presentation
     from sdme.model.weights import usable_device
 
     if not data:
@@ -133,7 +134,9 @@ def run(
                     timeout=options.timeout,
                 ),
                 against=options.against,
-                ours=[method_label(name) for name in methods if is_model(name)],
+                presentation=Presentation(
+                    ours=[method_label(name) for name in methods if is_model(name)]
+                ),
                 progress=progress,
                 tell=out.warning,
             )

@@ -30,9 +30,11 @@ _NO_REGISTRATION_COLOUR = "#7f8793"
 _OURS = ("#d55e00", "#b8519b")
 _COLOURS = ("#1f83c9", "#009e73", "#d18f00", "#4aa6dc", "#c77ba4")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1.2, 2)), (0, (1.2, 1.6)))
-_STAGE_DASHES: tuple[Any, ...] = ((0, (4, 2)), (0, (1.2, 1.6)))
+_STAGE_DASHES: tuple[Any, ...] = ((0, (4, 2)), (0, (1.2, 1.6)), (0, (6, 2, 1.2, 2)))
 _WIDTH, _HEIGHT = 11.0, 4.0
 _LEGEND_ROW, _LEGEND_COLUMNS = 0.24, 5
+_LEGEND_WIDTH = 0.94  # share of the figure: a reader's font may be wider than the one measured
+_LONGEST_LABEL = 48
 _LEAST_SHOWN = 1e-2
 _PAD = 2.3  # each way, so that two of 1, 2, 5, 10 lie within the axis
 _ANCHORS = {"left": 0.0, "bottom": 0.0, "center": 0.5, "right": 1.0, "top": 1.0}
@@ -81,8 +83,7 @@ def draw_curves(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | 
     panels = {title: found for title, rows in panels.items() if (found := tracks(rows, ours))}
     if not panels:
         return None
-    labels = {track.label for found in panels.values() for track in found}
-    figure, axes = _figure(len(panels), len(labels))
+    figure, axes = _figure(len(panels))
     for ax, (title, found) in zip(axes, panels.items(), strict=True):
         for track in found:
             line = _line_of(track, found, styles)
@@ -103,7 +104,7 @@ def draw_motion(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | 
     edges = motion_edges(np.array(list(motions.values())))
     if len(edges) < 2:
         return None
-    figure, axes = _figure(2, len(found))
+    figure, axes = _figure(2)
     medians: list[float] = []
     for track in found:
         curve, line = motion_curve(track, edges), _line_of(track, found, styles)
@@ -133,7 +134,7 @@ def draw_speed(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure | N
     found = [track for track in timed if track.method != NO_REGISTRATION]
     if not found:
         return None
-    figure, (ax,) = _figure(1, 0)
+    figure, (ax,) = _figure(1)
     places = [(median_milliseconds(track.seconds), track.close) for track in found]
     for track in timed:
         if track.method == NO_REGISTRATION:
@@ -159,7 +160,7 @@ def draw_matching(scores: Sequence[Score], styles: dict[str, Style]) -> "Figure 
     curves = matching_accuracy(scores)
     if not curves:
         return None
-    figure, (ax,) = _figure(1, len(curves))
+    figure, (ax,) = _figure(1)
     for method, curve in curves.items():
         style = styles[method]
         line = {"color": style.colour, "linestyle": style.dash, "linewidth": style.width}
@@ -182,30 +183,42 @@ def _line_of(track: Track, found: Sequence[Track], styles: dict[str, Style]) -> 
     return line | {"zorder": 3.0 if style.is_ours else 2.0}
 
 
-def _figure(panels: int, labels: int) -> "tuple[Figure, list[Axes]]":
-    """A figure with panels side by side, and room below them for a legend of so many labels."""
+def _figure(panels: int) -> "tuple[Figure, list[Axes]]":
+    """A figure with panels side by side."""
     from matplotlib.figure import Figure
 
-    rows = -(-labels // _LEGEND_COLUMNS)
     width = _WIDTH if panels > 1 else 0.72 * _WIDTH
-    figure = Figure((width, _HEIGHT + _LEGEND_ROW * rows), layout="constrained")
+    figure = Figure((width, _HEIGHT), layout="constrained")
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
 def _legend(figure: "Figure", axes: "Sequence[Axes]") -> None:
-    """One legend for all panels, below them, so that it covers no data."""
+    """One legend for all panels, in room of its own below them, in as many columns as fit."""
     lines = {}
     for ax in axes:
         for line, label in zip(*ax.get_legend_handles_labels(), strict=True):
             lines.setdefault(label, line)
-    figure.legend(
-        list(lines.values()),
-        list(lines),
-        loc="outside lower center",
-        ncols=min(len(lines), _LEGEND_COLUMNS),
-        handlelength=3.2,
-        columnspacing=1.6,
-    )
+    for columns in range(min(len(lines), _LEGEND_COLUMNS), 0, -1):
+        legend = figure.legend(
+            list(lines.values()),
+            [_cut(label) for label in lines],
+            loc="outside lower center",
+            ncols=columns,
+            handlelength=3.2,
+            columnspacing=1.6,
+        )
+        if columns == 1 or legend.get_window_extent().width < _LEGEND_WIDTH * figure.bbox.width:
+            figure.set_figheight(_HEIGHT + _LEGEND_ROW * -(-len(lines) // columns))
+            return
+        legend.remove()
+
+
+def _cut(label: str) -> str:
+    """The label, without the middle of a very long one: both ends tell it from others."""
+    if len(label) <= _LONGEST_LABEL:
+        return label
+    end = _LONGEST_LABEL // 2
+    return f"{label[: _LONGEST_LABEL - end - 1]}…{label[-end:]}"
 
 
 def _mark_failures(ax: "Axes", motions: np.ndarray, colour: str) -> None:

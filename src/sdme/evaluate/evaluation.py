@@ -16,10 +16,11 @@ from sdme.evaluate.against import to_markdown as comparison_to_markdown
 from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.export import to_data, write_csv, write_parquet
 from sdme.evaluate.figures import Figures, figures_of
-from sdme.evaluate.methods import METHODS, method_label
+from sdme.evaluate.methods import method_label
 from sdme.evaluate.page import render_page
 from sdme.evaluate.page_tables import tables_of_report
 from sdme.evaluate.plots import write_plots
+from sdme.evaluate.presentation import Presentation, setting_of
 from sdme.evaluate.protocol import PROTOCOLS, Protocol, case_keys, draw_case
 from sdme.evaluate.record import current_circumstances, usable_cores
 from sdme.evaluate.runner import Progress, run_methods
@@ -82,7 +83,7 @@ def evaluate(
     options: EvaluationOptions | None = None,
     *,
     against: str | Path | None = None,
-    ours: Sequence[str] = (),
+    presentation: Presentation | None = None,
     progress: Progress | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Evaluation:
@@ -91,14 +92,14 @@ def evaluate(
     ``data`` are inputs of :func:`sdme.data.sources.read_pairs`, ``methods`` names of
     :data:`sdme.evaluate.methods.METHODS`, of models, weights files or Python files. A folder with
     an unfinished run of the same cases is gone on with. ``against`` is the folder of another run
-    to compare with; ``ours`` are the methods that the page brings out. ``tell`` is called with a
-    line about each thing that a user should know.
+    to compare with; ``presentation`` says how the methods are shown. ``tell`` is called with a line
+    about each thing that a user should know.
 
     Raises:
         InputError: inputs, methods, settings or the folder cannot be used.
     """
-    options = options or EvaluationOptions()
-    tell = tell or (lambda line: None)
+    options, presentation = options or EvaluationOptions(), presentation or Presentation()
+    tell, show = tell or (lambda line: None), progress or (lambda done, total, method: None)
     began = time.monotonic()
     folder = Path(folder)
     _check_folder(folder, data)
@@ -129,19 +130,19 @@ def evaluate(
                 workers=_workers(options),
                 timeout=options.timeout,
                 threads=options.threads,
-                progress=progress,
+                progress=lambda done, total, name: show(done, total, presentation.name(name)),
             )
         except InputError:
             run.discard_if_empty()
             raise
-        scores = run.scores()
+        scores = presentation.named(run.scores())
         if not scores:
             raise InputError(
                 f"none of the {len(keys)} cases can be drawn, the first: {run.problems[0].why}"
             )
         comparisons = [] if other is None else _compared(run, other)
         figures = figures_of(scores)
-        files = _write(run, scores, figures, keys, protocol, comparisons, ours, tell)
+        files = _write(run, scores, figures, keys, protocol, comparisons, presentation, tell)
         return Evaluation(
             folder,
             protocol.name,
@@ -231,7 +232,7 @@ def _write(
     keys: Sequence[CaseKey],
     protocol: Protocol,
     comparisons: list[Comparison],
-    ours: Sequence[str],
+    presentation: Presentation,
     tell: Callable[[str], object],
 ) -> dict[str, Path | None]:
     folder, facts = run.path, _facts(run, scores)
@@ -246,7 +247,7 @@ def _write(
     except InputError as error:
         files["parquet"] = None
         tell(str(error))
-    write_plots(folder, scores, ours)
+    write_plots(folder, scores, presentation.ours)
     files["plots"] = folder / PLOTS
     if comparisons:
         comparison = comparison_to_markdown(comparisons)
@@ -258,26 +259,19 @@ def _write(
     def draw(score: Score) -> Case:
         return draw_case(by_name[score.case], protocol)
 
-    settings = {method_label(name): _setting(name) for name in run.methods}
+    settings = {presentation.name(name): setting_of(name) for name in run.methods}
     page = render_page(
         scores,
         draw,
         tables,
         facts,
         __version__,
-        ours=ours,
+        presentation,
         settings=settings,
         problems=run.problems,
     )
     write_text(folder / PAGE, page)
     return {**files, "page": folder / PAGE}
-
-
-def _setting(method: str) -> str:
-    info = METHODS.get(method)
-    if info is not None:
-        return f"{info.summary}: {info.setting}"
-    return "a method of the user's" if method.endswith(".py") else "a model of this package"
 
 
 def _facts(run: RunFolder, scores: Sequence[Score]) -> dict[str, str]:

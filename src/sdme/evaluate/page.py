@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jinja2
+import numpy as np
 
 from sdme.data.pairs import Problem
 from sdme.evaluate.charts import NO_REGISTRATION
@@ -22,6 +24,7 @@ from sdme.evaluate.pictures import (
     worst_answers,
 )
 from sdme.evaluate.plots import make_plots
+from sdme.evaluate.presentation import Presentation
 from sdme.evaluate.score import Score
 
 _WORST, _PROBLEMS = 6, 20
@@ -29,12 +32,16 @@ _WORST, _PROBLEMS = 6, 20
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case to be shown: what it stands for, words on it, and its pictures."""
+    """A case to be shown: what it stands for, words on it, and its pictures.
+
+    ``other`` is the error of the method that is shown beside, if there is one.
+    """
 
     label: str
     name: str
     error: str
-    before: str
+    other: str
+    unregistered: str
     verdict: str
     note: str
     pictures: CasePictures
@@ -56,8 +63,8 @@ def render_page(
     tables: Sequence[Table],
     facts: Mapping[str, str],
     version: str,
-    title: str = "Evaluation of registration methods",
-    ours: Sequence[str] = (),
+    presentation: Presentation | None = None,
+    *,
     shown: str | None = None,
     settings: Mapping[str, str] | None = None,
     problems: Sequence[Problem] = (),
@@ -66,19 +73,23 @@ def render_page(
 
     ``draw`` draws the case of a score again, for its pictures. The first of the ``tables`` is the
     headline. ``facts`` are shown in their order; a ``command`` among them is shown as one.
-    ``ours`` are the methods to bring out; the pictures are those of ``shown``, by default the
-    first of ``ours``, else the method that has most cases within 3 px. ``settings`` says of each
-    method what it is and how it is set, ``problems`` what could not be read.
+    The pictures are those of ``shown``, by default the first of our own methods, else the method
+    that has most cases within 3 px. ``settings`` says of each method what it is and how it is set,
+    ``problems`` what could not be read.
     """
-    found = tracks(scores)
+    presentation = presentation or Presentation()
+    found, ours = tracks(scores), presentation.ours
     method = shown or _method_to_show(found, ours)
-    rows = [score for score in final_scores(scores) if score.method == method]
+    finals = final_scores(scores)
+    rows = [score for score in finals if score.method == method]
+    others = {score.case: score for score in finals if score.method == presentation.beside}
     chosen, worst, lost = (
         best_median_worst(rows),
         worst_answers(rows, _WORST),
         failures(rows, _WORST),
     )
-    side = picture_side(sum(map(len, chosen.values())) + len(worst) + len(lost))
+    count = sum(map(len, chosen.values())) + len(worst) + len(lost)
+    pictures = partial(_views, draw=draw, side=picture_side(count, bool(others)), others=others)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -87,7 +98,8 @@ def render_page(
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("page.html.j2").render(
-        title=title,
+        title=presentation.title,
+        conclusion=presentation.conclude(scores) if presentation.conclude else "",
         facts=facts,
         sentences=_sentences(found, method),
         tables=tables,
@@ -98,9 +110,10 @@ def render_page(
         ],
         is_ours=lambda row: any(_is_of(cell, name) for cell in row for name in ours),
         method=method,
-        datasets={name: _views(cases, draw, side) for name, cases in chosen.items()},
-        worst=_views(worst, draw, side),
-        lost=_views(lost, draw, side),
+        beside=presentation.beside if others else "",
+        datasets={name: pictures(cases) for name, cases in chosen.items()},
+        worst=pictures(worst),
+        lost=pictures(lost),
         lost_count=sum(not math.isfinite(score.error) for score in rows),
         problems=list(problems)[:_PROBLEMS],
         problem_count=len(problems),
@@ -145,13 +158,9 @@ def _sentences(found: Sequence[Track], method: str) -> list[str]:
 def _outcome(track: Track) -> str:
     """How one method did over all its cases."""
     count, lost = len(track.cases), _unanswered(track)
-    median = sorted(track.errors)[(count - 1) // 2]
+    median = float(np.median(track.errors))
     within = [f"{(track.errors < limit).mean():.1%} within {limit:g} px" for limit in (CLOSE, 1)]
-    half = (
-        f"half of them within {median:.3g} px"
-        if math.isfinite(median)
-        else "half of them not at all"
-    )
+    half = f"median {median:.2f} px" if math.isfinite(median) else "median infinite"
     answers = f"{lost} had no answer" if lost else "every case had an answer"
     cases = "1 case" if count == 1 else f"{count} cases"
     return f"{track.method} was given {cases}: {', '.join(within)}, {half}; {answers}."
@@ -161,18 +170,22 @@ def _unanswered(track: Track) -> int:
     return sum(not math.isfinite(error) for error in track.errors)
 
 
-def _views(cases: Sequence[Chosen], draw: Draw, side: int) -> list[CaseView]:
+def _views(
+    cases: Sequence[Chosen], *, draw: Draw, side: int, others: Mapping[str, Score]
+) -> list[CaseView]:
     return [
         CaseView(
             label=chosen.label,
             name=chosen.score.case,
             error=_pixels(chosen.score.error),
-            before=_pixels(chosen.score.unregistered_error),
+            other=_pixels(other.error) if other else "",
+            unregistered=_pixels(chosen.score.unregistered_error),
             verdict=chosen.score.verdict,
             note=chosen.score.note,
-            pictures=case_pictures(chosen.score, draw, side),
+            pictures=case_pictures(chosen.score, draw, side, other),
         )
         for chosen in cases
+        for other in (others.get(chosen.score.case),)
     ]
 
 

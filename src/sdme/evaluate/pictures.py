@@ -2,7 +2,8 @@
 
 Three pictures a case: the fixed image; the moving one with the outline of the fixed image in it, by
 the truth and by the estimate; and the checkerboard of the fixed image and the moving one laid on it
-by the estimate.
+by the estimate. Where the answer of another method is to stand beside, its outline and checkerboard
+are there as well.
 """
 
 import base64
@@ -22,12 +23,14 @@ from sdme.report.page import shrunk
 from sdme.transform import warp_array
 
 TRUE_OUTLINE, ESTIMATED_OUTLINE = (86, 200, 255), (255, 120, 20)
+OTHER_OUTLINE = (240, 228, 66)
 _SIDES = (96, 360)
 _QUALITY = 80
 _BYTES, _BYTES_A_PIXEL = 5_500_000, 0.5
 _SHADOW = (16, 17, 20)
 
 Draw = Callable[[Score], Case]
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,16 @@ class Chosen:
 class CasePictures:
     """Pictures of a case as data URIs; without an estimate there is no ``board``.
 
-    ``why`` tells why there are no pictures, or no board.
+    ``why`` tells why there are no pictures, or no board; ``other_board`` and ``other_why`` are the
+    same for the method beside.
     """
 
     fixed: str | None = None
     moving: str | None = None
     board: str | None = None
     why: str = ""
+    other_board: str | None = None
+    other_why: str = ""
 
 
 def best_median_worst(scores: Iterable[Score]) -> dict[str, list[Chosen]]:
@@ -79,26 +85,27 @@ def failures(scores: Iterable[Score], count: int) -> list[Chosen]:
     return [Chosen(score.dataset, score) for score in in_turn[:count]]
 
 
-def picture_side(cases: int) -> int:
+def picture_side(cases: int, has_other: bool = False) -> int:
     """Longest side in px at which the pictures of so many cases keep a page below some 8 MB."""
-    side = (_BYTES / (3 * max(cases, 1) * _BYTES_A_PIXEL)) ** 0.5
+    side = (_BYTES / ((4 if has_other else 3) * max(cases, 1) * _BYTES_A_PIXEL)) ** 0.5
     return int(np.clip(side, *_SIDES))
 
 
-def case_pictures(score: Score, draw: Draw, side: int) -> CasePictures:
-    """Pictures of a case that is drawn again; whatever keeps it from being drawn is told."""
+def case_pictures(score: Score, draw: Draw, side: int, other: Score | None = None) -> CasePictures:
+    """Pictures of a case that is drawn again; whatever keeps it from being drawn is told.
+
+    ``other`` is the score of the method beside on the same case.
+    """
     try:
         case = draw(score)
-        fixed, moving = case.fixed, _with_outlines(case, _matrix(score), side)
-        shown = _embedded(to_picture(fixed, side)[0]), _embedded(moving)
-        board = _board(case, _matrix(score), side)
+        lines = [(case.H_true, TRUE_OUTLINE), (_matrix(score), ESTIMATED_OUTLINE)]
+        if other is not None:
+            lines.insert(1, (_matrix(other), OTHER_OUTLINE))
+        fixed, moving = to_picture(case.fixed, side)[0], _with_outlines(case, lines, side)
+        shown = _embedded(fixed), _embedded(moving), *_board_or_why(case, score, side)
+        return CasePictures(*shown, *(_board_or_why(case, other, side) if other else (None, "")))
     except Exception as error:  # a page without one picture is better than no page
         return CasePictures(why=f"no picture: {' '.join(str(error).split()) or repr(error)}")
-    if board is not None:
-        return CasePictures(*shown, _embedded(board))
-    return CasePictures(
-        *shown, why="no estimate stored" if np.isfinite(score.error) else "no answer"
-    )
 
 
 def _three(ranked: Sequence[Score]) -> list[Chosen]:
@@ -120,10 +127,16 @@ def _matrix(score: Score) -> Matrix | None:
     return np.array(score.matrix, np.float64).reshape(3, 3)
 
 
-def _board(case: Case, matrix: Matrix | None, side: int) -> Picture | None:
+def _board_or_why(case: Case, score: Score, side: int) -> tuple[str | None, str]:
+    """Checkerboard of a method's answer as a data URI, or why there is none."""
+    matrix = _matrix(score)
+    if matrix is not None:
+        return _embedded(_board(case, matrix, side)), ""
+    return None, "no estimate stored" if np.isfinite(score.error) else "no answer"
+
+
+def _board(case: Case, matrix: Matrix, side: int) -> Picture:
     """Checkerboard of the fixed image and the moving one as the estimate lays it."""
-    if matrix is None:
-        return None
     aligned = warp_array(case.moving, matrix, case.fixed_size)
     full = np.ones(case.moving.shape[:2], np.uint8)
     lies = warp_array(full, matrix, case.fixed_size, "nearest") > 0
@@ -131,13 +144,13 @@ def _board(case: Case, matrix: Matrix | None, side: int) -> Picture | None:
     return checkerboard(below, *to_picture(aligned, side, lies))
 
 
-def _with_outlines(case: Case, matrix: Matrix | None, side: int) -> Picture:
-    """The moving image with the fixed one's outline: true and estimated, where each is known."""
+def _with_outlines(case: Case, lines: Sequence[tuple[Matrix | None, Colour]], side: int) -> Picture:
+    """The moving image with the fixed one's outline under each matrix that is known."""
     picture = to_picture(case.moving, side)[0].copy()
     if (growth := side / max(picture.shape[:2])) > 1:  # so that lines are thin
         picture = cv2.resize(picture, None, fx=growth, fy=growth, interpolation=cv2.INTER_CUBIC)
     scale = np.array(picture.shape[1::-1]) / np.array(case.moving.shape[1::-1])
-    for H, colour in ((case.H_true, TRUE_OUTLINE), (matrix, ESTIMATED_OUTLINE)):
+    for H, colour in lines:
         if H is None:
             continue
         corners = map_points(H, frame_corners(case.fixed_size), frame_centre(case.fixed_size))

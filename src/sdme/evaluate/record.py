@@ -107,7 +107,7 @@ def current_circumstances(
             names["device_name"] = torch.cuda.get_device_name(device)
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(command[0]).name, *command[1:]]),
+        "command": shlex.join([_program(Path(command[0])), *command[1:]]),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": usable_cores(),
@@ -149,6 +149,11 @@ def _digest_of_cases(keys: Iterable[CaseKey]) -> str:
         for array in arrays:
             digest.update(b"" if array is None else np.asarray(array, np.float64).tobytes())
     return digest.hexdigest()
+
+
+def _program(path: Path) -> str:
+    """What to type for a program; ``python -m sdme`` is the command ``sdme``."""
+    return "sdme" if path.parts[-2:] == ("sdme", "__main__.py") else path.name
 
 
 def _processor() -> str:

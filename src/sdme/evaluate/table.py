@@ -184,12 +184,19 @@ def _matching_section(figures: Figures) -> list[str]:
         return []
     told = f"""\
 Means over the cases that have a value; how many they are stands in brackets: a method that matches
-only easy cases looks good here. MMA@k is the share of matches within k px of the truth;
-repeatability and inlier precision are within {CORRECT_WITHIN:g} px."""
+only easy cases looks good here. Repeatability and inlier precision are within
+{CORRECT_WITHIN:g} px."""
     shares = ["repeatability", "inlier ratio", "inlier precision"]
     first = markdown_table(["set", "method", "keypoints", "matches", *shares], rows)
     header = ["set", "method", "cases", *(f"MMA@{k}" for k in MATCHING_THRESHOLDS)]
-    return ["## Matching", told, first, markdown_table(header, curves)]
+    accuracy = "### Matching accuracy: share of the matches within k px of the truth (MMA@k)"
+    return [
+        "## Matching: keypoints and matches",
+        told,
+        first,
+        accuracy,
+        markdown_table(header, curves),
+    ]
 
 
 def _cost_table(figures: Figures) -> str:

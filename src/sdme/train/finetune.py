@@ -20,13 +20,10 @@ from typing import Literal
 from sdme.config import TrainSettings
 from sdme.data.store import chosen_items
 from sdme.errors import InputError
-from sdme.evaluate.evaluation import PAGE, EvaluationOptions, evaluate
-from sdme.evaluate.methods import method_key, method_label
-from sdme.evaluate.record import current_circumstances
+from sdme.evaluate.evaluation import PAGE
 from sdme.evaluate.runner import Progress
 from sdme.files import replacing, write_text
 from sdme.model.weights import load_network, records, usable_device
-from sdme.train.card import render_card
 from sdme.train.checkpoint import TrainState
 from sdme.train.finetune_data import FinetuneData, read_data
 from sdme.train.finetune_record import (
@@ -45,7 +42,7 @@ from sdme.train.finetune_record import (
     read_record,
 )
 from sdme.train.holdout import SHARE, write_manifest
-from sdme.train.improvement import improvement
+from sdme.train.judge import judge
 from sdme.train.loop import RunOptions, train
 from sdme.train.settings_files import read_settings
 
@@ -156,7 +153,7 @@ def finetune(
         record, step = _train(record, found, folder, options)
         if record.steps is None:
             return Finetuning(folder, record, step)
-    record = _judge(record, folder, options, progress, tell)
+    record = judge(record, folder, str(usable_device(options.device)), progress, tell)
     return Finetuning(folder, record, record.steps or 0)
 
 
@@ -275,30 +272,3 @@ def _check_progress(state: TrainState) -> None:
             f"all {state.step} steps were skipped, as their gradients were not finite; look at the "
             "pairs, and try a lower learning_rate in another folder"
         )
-
-
-def _judge(
-    record: Record,
-    folder: Path,
-    options: FinetuneOptions,
-    progress: Progress | None,
-    tell: Callable[[str], object],
-) -> Record:
-    """Evaluate before and after on the held-out pairs, and write the card."""
-    copy, device = folder / START, str(usable_device(options.device))
-    before = method_key(str(copy)) if copy.is_file() else record.recipe.model
-    after = method_key(str(folder / WEIGHTS))
-    evaluation = evaluate(
-        [folder / HELD_OUT],
-        [before, after],
-        folder / EVALUATION,
-        EvaluationOptions(protocol="paper", cases=record.recipe.cases, device=device),
-        ours=[method_label(after)],
-        progress=progress,
-        tell=tell,
-    )
-    gain = improvement(evaluation.scores, method_label(before), method_label(after))
-    record = record.model_copy(update={"improvement": gain})
-    write_text(folder / CARD, render_card(folder, record, current_circumstances(device)))
-    record.write(folder)
-    return record
