@@ -1,8 +1,8 @@
 """Settings of every stage, frozen, with the paper's values as defaults; unknown keys are errors."""
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
 Stages = Literal["sparse", "dense", "sparse-to-dense"]
@@ -18,6 +18,7 @@ class Settings(BaseModel):
 class NetworkSettings(Settings):
     """The two-task network (paper, section 3.1); the defaults are the preset ``paper``."""
 
+    preset: Literal["paper"] = "paper"
     descriptor_channels: int = Field(default=128, ge=2)
     agents: int = Field(default=32, ge=2, description="number of learned agents")
     agent_heads: int = Field(default=8, ge=1, description="a divisor of descriptor_channels")
@@ -36,6 +37,7 @@ class NetworkSettings(Settings):
 class FastSettings(Settings):
     """The strided network of the preset ``fast``."""
 
+    preset: Literal["fast"] = "fast"
     channels: tuple[int, int, int, int] = Field(
         default=(16, 32, 64, 128), description="at 1/2, 1/4, 1/8, 1/16, multiples of 8"
     )
@@ -54,6 +56,26 @@ class FastSettings(Settings):
     aggregator_depth: int = Field(default=3, ge=1, description="residual blocks")
     radius: int = Field(default=3, ge=1, description="of the correlation windows, cells")
     scales: int = Field(default=2, ge=1, description="of the correlation windows, each twice")
+
+
+def _preset_of(settings: Any) -> str | None:
+    """The preset that settings, or a table of them, are for; without a word it is the paper's."""
+    if isinstance(settings, dict):
+        settings = settings.get("preset", "paper")
+    else:
+        settings = getattr(settings, "preset", "paper")
+    return settings if isinstance(settings, str) else None
+
+
+AnyNetworkSettings = Annotated[
+    Annotated[NetworkSettings, Tag("paper")] | Annotated[FastSettings, Tag("fast")],
+    Discriminator(
+        _preset_of,
+        custom_error_type="preset",
+        custom_error_message="preset should be 'paper' or 'fast'",
+    ),
+]
+"""Settings of a network of either preset; tables that name none are the paper's."""
 
 
 class KeypointSettings(Settings):
@@ -244,9 +266,10 @@ class FastLossSettings(Settings):
 class TrainSettings(Settings):
     """One training run; the defaults of the optimiser are the paper's."""
 
-    network: NetworkSettings = NetworkSettings()
+    network: AnyNetworkSettings = NetworkSettings()
     data: DataSettings = DataSettings()
-    losses: LossSettings = LossSettings()
+    losses: LossSettings = Field(default=LossSettings(), description="of the preset paper")
+    fast: FastLossSettings = Field(default=FastLossSettings(), description="the preset fast's")
     start: str | None = Field(
         default=None, description="model or weights file to begin with; none: from scratch"
     )
