@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -134,7 +135,28 @@ def test_list_of_settings(capsys):
 def test_left_out_members_are_told(place, write_pack, capsys):
     write_pack(place / "bad.tar", {"1.a.png": scene(1), "1.b.png": scene(2), "2.a.png": scene(3)})
     assert command("tiny.toml", "bad.tar", "-o", "run", "--device", "cpu") == 0
-    assert "1 members left out, the first" in capsys.readouterr().err
+    assert "warning: left out: " in capsys.readouterr().err
+
+
+def test_all_damaged_images_are_listed_at_once(place, capsys):
+    for folder, damaged in (("pairs", (1, 3)), ("val", (0,))):
+        (place / folder).mkdir()
+        for number in range(5):
+            cv2.imwrite(str(place / folder / f"frame_{number}.a.png"), scene(number))
+            cv2.imwrite(str(place / folder / f"frame_{number}.b.png"), 255 - scene(number))
+        for number in damaged:
+            path = place / folder / f"frame_{number}.b.png"
+            path.write_bytes(path.read_bytes()[:-200])  # its header is sound
+    words = ("tiny.toml", "pairs", "--val", "val", "-o", "run", "--device", "cpu")
+    assert command(*words) == 2
+    *lines, last = capsys.readouterr().err.splitlines()
+    named = [f"pair {name}" for name in ("pairs/frame_1", "pairs/frame_3", "val/frame_0")]
+    for line, name in zip(lines, named, strict=True):
+        assert line.startswith(f"warning: cannot be used: {name}: ")
+    assert last.startswith("error: 3 of the pairs and photos cannot be used, the first: ")
+    assert command(*words, "--quiet") == 2
+    assert capsys.readouterr().err.splitlines() == [last]
+    assert not (place / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,23 @@
 """Pictures for training: what is decoded, how sets are weighted, and parts that take turns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from sdme.config import DataSettings
+from sdme.data.pair_report import pair_name
+from sdme.data.pairs import ImageFile
 from sdme.data.sources import read_all
-from sdme.data.store import DeviceStore, ImageStore, chosen_items, draw_part, load_store
+from sdme.data.store import (
+    DeviceStore,
+    ImageStore,
+    UnusableItemsError,
+    chosen_items,
+    draw_part,
+    load_store,
+)
 from sdme.errors import InputError
 
 SIZES = {"fixed_side": 32, "moving_side": 48, "max_shift": 8, "stored_side": 80}
@@ -65,6 +76,21 @@ def test_pairs_with_a_transform_are_refused(tmp_path, write_pack):
     moved = type(item)(item.dataset, item.id, item.fixed, item.moving, np.eye(3))
     with pytest.raises(InputError, match="not on one pixel grid"):
         load_store([moved], SETTINGS)
+
+
+def test_all_that_cannot_be_used_is_told_at_once(tmp_path, write_pack):
+    items = pack(write_pack, tmp_path / "p.tar", pairs_of(4))
+    for number in (0, 2):
+        cut = ImageFile(tmp_path / f"{number}.png")
+        cut.path.write_bytes(b"no image")
+        items[number] = replace(items[number], moving=cut)
+    items[3] = replace(items[3], truth=np.eye(3))
+    with pytest.raises(UnusableItemsError, match=r"^3 of the pairs and photos") as caught:
+        load_store(items, SETTINGS)
+    problems = caught.value.problems
+    assert [one.where for one in problems] == [pair_name(items[i]) for i in (0, 2, 3)]
+    assert "0.png" in problems[0].why and "one pixel grid" in problems[2].why
+    assert "\n" not in str(caught.value)
 
 
 def test_chosen_sets_and_share(tmp_path, write_pack):

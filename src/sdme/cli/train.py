@@ -11,11 +11,15 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
+from sdme.errors import InputError
 
 if TYPE_CHECKING:
-    from sdme.data.pairs import ImagePair
+    from sdme.config import TrainSettings
+    from sdme.data.pairs import ImagePair, Problem
+    from sdme.data.store import UnusableItemsError
     from sdme.train.checkpoint import TrainState
 
+MOST_TOLD = 20  # lines about data that cannot be used
 Several = Parameter(consume_multiple=True, negative="")
 Seconds = Annotated[float, Parameter(validator=Number(gt=0))]
 Changes = Annotated[list[str], Parameter(name="--set", consume_multiple=True, negative="")]
@@ -69,18 +73,18 @@ def train(
     quiet
         print nothing but errors
     """
-    from sdme.errors import InputError
     from sdme.train.settings_files import read_settings
 
     speaks = _is_first_process()
     out = Output(as_json and speaks, quiet or not speaks)
     if listing:
-        return _list(out)
+        return _list_settings(out)
     if settings is None:
         raise InputError("no settings were given; name a TOML file or one of sdme train --list")
     chosen = read_settings(settings, changes or [])
     if not data:
         raise InputError("no data was given; name packs, folders or manifests of pairs or photos")
+    from sdme.data.store import UnusableItemsError
     from sdme.model.weights import usable_device
     from sdme.train.loop import RunOptions
     from sdme.train.loop import train as run
@@ -93,7 +97,10 @@ def train(
     )
     training, validation = _read(data, out), _read(val, out) if val else ()
     began = time.monotonic()
-    state = run(chosen, training, validation, options)
+    try:
+        state = run(chosen, training, validation, options)
+    except UnusableItemsError as error:
+        raise _with_those_of(validation, chosen, error, out) from None
     is_finished = state.total is not None and state.step >= state.total
     if not is_finished and time.monotonic() - began < options.seconds:
         raise KeyboardInterrupt
@@ -110,11 +117,38 @@ def _read(paths: Sequence[Path], out: Output) -> Sequence["ImagePair"]:
     from sdme.data.sources import read_all
 
     found = read_all(paths, "train")
-    if found.problems:
-        first = found.problems[0]
-        count = len(found.problems)
-        out.warning(f"{count} members left out, the first: {first.where}: {first.why}")
+    _tell_problems(found.problems, "left out", out)
     return found.pairs
+
+
+def _with_those_of(
+    validation: Sequence["ImagePair"],
+    settings: "TrainSettings",
+    found: "UnusableItemsError",
+    out: Output,
+) -> "UnusableItemsError":
+    """The error with what else is wrong in the validation data, which are read last; lists all."""
+    from sdme.data.store import UnusableItemsError, load_store
+
+    problems = dict.fromkeys(found.problems)
+    names = settings.data.datasets
+    known = [pair for pair in validation if not names or pair.dataset in names]
+    try:
+        load_store(known, settings.data.model_copy(update={"datasets": (), "pair_fraction": 1.0}))
+    except UnusableItemsError as error:
+        problems |= dict.fromkeys(error.problems)
+    except InputError:  # there are none
+        pass
+    _tell_problems(list(problems), "cannot be used", out)
+    return UnusableItemsError(list(problems))
+
+
+def _tell_problems(problems: Sequence["Problem"], what: str, out: Output) -> None:
+    """A line for each of them, unless they are very many."""
+    for problem in problems[:MOST_TOLD]:
+        out.warning(f"{what}: {problem.where}: {problem.why}")
+    if len(problems) > MOST_TOLD:
+        out.warning(f"{what}: {len(problems) - MOST_TOLD} more")
 
 
 def _tell(state: "TrainState", is_finished: bool, folder: Path, out: Output) -> None:
@@ -139,7 +173,7 @@ def _tell(state: "TrainState", is_finished: bool, folder: Path, out: Output) -> 
         out.line(f"paused at step {state.step}{aim}; the same command goes on; so far: {weights}")
 
 
-def _list(out: Output) -> int:
+def _list_settings(out: Output) -> int:
     from sdme.train.settings_files import shipped_settings, summary_of
 
     rows: list[dict[str, Any]] = [

@@ -16,7 +16,8 @@ from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from sdme.config import DataSettings
-from sdme.data.pairs import ImagePair
+from sdme.data.pair_report import pair_name
+from sdme.data.pairs import ImagePair, Problem
 from sdme.errors import InputError
 
 
@@ -52,6 +53,21 @@ class ImageStore:
         return replace(self, **tensors)
 
 
+Squares = tuple[list[np.ndarray], list[np.ndarray]]
+
+
+class UnusableItemsError(InputError):
+    """Some pairs or photos cannot be trained on; ``problems`` are all of them."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        super().__init__(
+            f"{len(problems)} of the pairs and photos cannot be used, the first: {first.where}: "
+            f"{first.why}; mend or remove them"
+        )
+        self.problems = tuple(problems)
+
+
 def load_store(items: Sequence[ImagePair], settings: DataSettings) -> ImageStore:
     """Decode the chosen sets of pairs and photos into main memory.
 
@@ -59,20 +75,14 @@ def load_store(items: Sequence[ImagePair], settings: DataSettings) -> ImageStore
     set of pairs that is used, spread evenly over its order.
 
     Raises:
-        InputError: nothing is left, a file cannot be read, or a pair is not on one pixel grid.
+        InputError: nothing is left.
+        UnusableItemsError: files cannot be read, or pairs are not on one pixel grid.
     """
     items = chosen_items(items, settings)
     if not items:
         raise InputError("there is nothing to train on; give pairs on one pixel grid, or photos")
-    for item in items:
-        if item.truth is not None:
-            raise InputError(
-                f"{item.fixed} and {item.moving} are not on one pixel grid, which training needs; "
-                "align them first (sdme register, sdme apply)"
-            )
     ordered = [i for i in items if not i.is_photo] + [i for i in items if i.is_photo]
-    with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda item: _squares_of(item, settings.stored_side), ordered))
+    decoded = _decoded(ordered, settings.stored_side)
     pictures: list[np.ndarray] = []
     first: list[int] = []
     second: list[int] = []
@@ -129,7 +139,32 @@ def _distribution(
     return (weights / weights.sum()).cumsum(0).float(), index
 
 
-def _squares_of(item: ImagePair, side: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _decoded(items: Sequence[ImagePair], side: int) -> list[Squares]:
+    """The squares of all items.
+
+    Raises:
+        UnusableItemsError: there are none of some items.
+    """
+
+    def decode(item: ImagePair) -> Squares | Problem:
+        try:
+            return _squares_of(item, side)
+        except InputError as error:
+            return Problem(pair_name(item), str(error))
+
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(decode, items))
+    if problems := [one for one in found if isinstance(one, Problem)]:
+        raise UnusableItemsError(problems)
+    return [one for one in found if not isinstance(one, Problem)]
+
+
+def _squares_of(item: ImagePair, side: int) -> Squares:
+    if item.truth is not None:
+        raise InputError(
+            f"{item.fixed} and {item.moving} are not on one pixel grid, which training needs; "
+            "align them first (sdme register, sdme apply)"
+        )
     first = item.fixed.read()
     if item.is_photo:
         return _squares(first, side), []
