@@ -7,12 +7,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sdme.config import NetworkSettings
+from sdme.config import FastSettings, NetworkSettings
 from sdme.errors import InputError
 from sdme.model import weights
+from sdme.model.fast import FastNetwork
 from sdme.model.network import SdmeNetwork
-from sdme.model.weights import WeightsRecord, load_network, records, save_weights
+from sdme.model.weights import WeightsRecord, build_network, load_network, records, save_weights
 
+TINY_FAST = FastSettings(
+    channels=(8, 8, 16, 16),
+    depths=(0, 0, 1, 1),
+    attention=1,
+    heads=2,
+    aggregator_channels=16,
+    aggregator_depth=1,
+)
 SMALL = NetworkSettings(descriptor_channels=32, agents=4, agent_heads=2)
 
 
@@ -44,6 +53,38 @@ def test_round_trip(network, tmp_path):
         loaded(image).repeatability, network(image).repeatability, rtol=0, atol=5e-3
     )
     assert torch.equal(load_network(str(path))(image).structure, loaded(image).structure)
+
+
+@torch.no_grad()
+def test_round_trip_of_the_other_preset(tmp_path):
+    torch.manual_seed(0)
+    network, path = build_network(TINY_FAST).eval(), tmp_path / "weights.safetensors"
+    save_weights(path, network)
+    loaded = load_network(path)
+    assert isinstance(loaded, FastNetwork) and loaded.settings == TINY_FAST
+    assert not loaded.training
+    expected = network.state_dict()
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, expected[name].half().float()), name
+    images = torch.rand(2, 1, 3, 48, 40)
+    for found, wanted in zip(loaded(*images), network(*images), strict=True):
+        torch.testing.assert_close(found.descriptors, wanted.descriptors, rtol=0, atol=2e-2)
+
+
+def test_settings_without_a_preset_are_the_papers(network, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    tensors = {n: t.contiguous() for n, t in network.state_dict().items()}
+    table = SMALL.model_dump()
+    del table["preset"]
+    save_file(tensors, path, metadata={"network": json.dumps(table)})
+    assert load_network(path).settings == SMALL
+
+
+@pytest.mark.parametrize("settings", [SMALL, TINY_FAST])
+def test_a_network_is_built_of_the_preset_of_its_settings(settings):
+    network = build_network(settings)
+    assert network.settings == settings
+    assert isinstance(network, FastNetwork) == (settings.preset == "fast")
 
 
 def test_file_is_half_precision_and_small(network, tmp_path):
@@ -83,6 +124,8 @@ def damaged(kind, path, network):
         save_file({"a": torch.zeros(1)}, path)
     elif kind == "unknown setting":
         save_file({"a": torch.zeros(1)}, path, metadata={"network": json.dumps({"depth": 3})})
+    elif kind == "unknown preset":
+        save_file({"a": torch.zeros(1)}, path, metadata={"network": json.dumps({"preset": "x"})})
     elif kind == "other tensors":
         save_file({"a": torch.zeros(1)}, path, metadata={"network": SMALL.model_dump_json()})
     else:
@@ -93,7 +136,16 @@ def damaged(kind, path, network):
 
 @pytest.mark.parametrize(
     "kind",
-    ["text", "empty", "truncated", "no settings", "unknown setting", "other tensors", "shapes"],
+    [
+        "text",
+        "empty",
+        "truncated",
+        "no settings",
+        "unknown setting",
+        "unknown preset",
+        "other tensors",
+        "shapes",
+    ],
 )
 def test_files_of_something_else_are_refused_in_one_line(kind, network, tmp_path):
     path = tmp_path / "weights.safetensors"

@@ -8,16 +8,20 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sdme.config import NetworkSettings
+from sdme.config import AnyNetworkSettings, FastSettings
 from sdme.errors import InputError
 from sdme.files import replacing
+from sdme.model.fast import FastNetwork
 from sdme.model.network import SdmeNetwork
 
+Network = SdmeNetwork | FastNetwork
 FOLDER = Path(__file__).parent.parent / "weights"
 DEFAULT_MODEL = "general"
+_SETTINGS: TypeAdapter[AnyNetworkSettings] = TypeAdapter(AnyNetworkSettings)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,14 @@ def records() -> tuple[WeightsRecord, ...]:
     return tuple(WeightsRecord(**(r | {"modalities": tuple(r["modalities"])})) for r in content)
 
 
-def save_weights(path: Path, network: SdmeNetwork) -> None:
+def build_network(settings: AnyNetworkSettings) -> Network:
+    """A new network of the settings' preset, with random weights."""
+    if isinstance(settings, FastSettings):
+        return FastNetwork(settings)
+    return SdmeNetwork(settings)
+
+
+def save_weights(path: Path, network: Network) -> None:
     """Write half-precision weights with the network's settings in the file's metadata.
 
     Running means and variances stay in float32.
@@ -88,8 +99,10 @@ def usable_device(name: str) -> torch.device:
         ) from None
 
 
-def load_network(model: str | Path, device: str | torch.device = "cpu") -> SdmeNetwork:
+def load_network(model: str | Path, device: str | torch.device = "cpu") -> Network:
     """A network ready for inference, by the name of shipped weights or the path of a file.
+
+    Which preset it is of stands in the file; one that names none is of the preset ``paper``.
 
     Raises:
         InputError: there is no such model, or the file holds no weights of this package.
@@ -102,7 +115,7 @@ def load_network(model: str | Path, device: str | torch.device = "cpu") -> SdmeN
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        network = SdmeNetwork(NetworkSettings.model_validate_json(metadata.get("network", "")))
+        network = build_network(_SETTINGS.validate_json(metadata.get("network", "")))
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
