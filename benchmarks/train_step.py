@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,9 @@ from sdme.model.network import SdmeNetwork
 from sdme.model.structure import structure_map
 from sdme.train.checkpoint import TrainState
 from sdme.train.log import TrainLog
-from sdme.train.loop import LOGGED, make_optimizer, take_step
-from sdme.train.step import LossFunction, Objective, Parts, branch_losses
+from sdme.train.loop import logged_names, make_optimizer, take_step
+from sdme.train.paper import PaperRecipe
+from sdme.train.step import draw
 
 CHUNK = 8
 
@@ -106,7 +106,7 @@ def main() -> None:
     data = DataSettings(fixed_side=args.side, moving_side=args.side * 3 // 2)
     store = random_store(data, device)
     if args.what != "step":
-        time_parts(bench, make_batch(store, args.batch, data))
+        time_parts(bench, make_batch(store, args.batch, data, draw=draw))
     if args.what != "parts":
         time_step(bench, store, data)
     if device.type == "cuda":
@@ -125,33 +125,31 @@ def random_store(data: DataSettings, device: torch.device) -> ImageStore:
 
 def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
     """Batch creation, the loop's own step, and both together."""
-    settings = TrainSettings(batch=bench.batch, chunk=CHUNK)
+    settings = TrainSettings(batch=bench.batch, chunk=CHUNK, compile=bench.compiled)
     network = new_network(bench.device)
     state = TrainState(network, make_optimizer(network, settings), settings)
-    objective = Objective.of(settings.losses, bench.device)
-    losses_of: LossFunction = branch_losses
+    recipe = PaperRecipe(network, settings, bench.device)
     view: Callable[..., Tensor] = rendered_view
     if bench.compiled:
-        network.encoder.compile(dynamic=False)
-        losses_of = partial(branch_losses, compiled=Parts.compiled(network))
         view = torch.compile(rendered_view, dynamic=False)
     count = bench.batch * CHUNK
 
     def make() -> list[Batch]:
-        return make_batch(store, count, data, view=view).split(bench.batch)
+        return make_batch(store, count, data, view=view, draw=draw).split(bench.batch)
 
     batches = make()
     with tempfile.TemporaryDirectory() as folder:
-        log = TrainLog(Path(folder), 0, LOGGED, Console(quiet=True), bench.device)
+        names = logged_names(recipe)
+        log = TrainLog(Path(folder), 0, names, Console(quiet=True), bench.device)
 
         def chunk() -> None:
             for batch in make():
-                take_step(state, batch, objective, log, losses_of)
+                take_step(state, batch, recipe, log)
 
         bench.report("batch creation", make, count)
         bench.report(
             "step, all losses and update",
-            lambda: take_step(state, batches[0], objective, log, losses_of),
+            lambda: take_step(state, batches[0], recipe, log),
         )
         bench.report("batch creation and steps, as the loop", chunk, count)
 
@@ -201,8 +199,8 @@ def time_parts(bench: Bench, batch: Batch) -> None:
     scalar = [m[:, :1].float().sigmoid().detach().requires_grad_() for m in maps]
     one, two = scalar
     updated = torch.randn(2 * bench.batch, 32, 128, device=bench.device).requires_grad_()
-    draws = batch.H, batch.queries, batch.distractors
-    moved = batch.H, batch.perturbations
+    draws = batch.H, batch.draws["queries"], batch.draws["distractors"]
+    moved = batch.H, batch.draws["perturbations"]
     losses: dict[str, Callable[[], Tensor]] = {
         "average precision": lambda: average_precision_loss(first, second, *draws),
         "repeatability": lambda: cosine_repeatability_loss(one, two, batch.H),

@@ -1,6 +1,7 @@
 """The command ``sdme train``: shipped settings, tiny runs, and one line for every mistake."""
 
 import json
+import signal
 
 import cv2
 import numpy as np
@@ -118,6 +119,29 @@ def test_an_interruption_keeps_the_checkpoint(place, monkeypatch, capsys):
     arguments = ["tiny.toml", "sea.tar", "-o", "run", "--device", "cpu"]
     monkeypatch.setattr(loop, "take_step", interrupted)
     assert command(*arguments) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: interrupted: the last checkpoint in run is kept")
+    monkeypatch.setattr(loop, "take_step", step)
+    assert command(*arguments) == 0
+    assert "resumed at step 1" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_and_says_at_which_step(place, monkeypatch, capsys):
+    from sdme.train import loop
+
+    step = loop.take_step
+
+    def pressed(state, *rest):
+        signal.raise_signal(signal.SIGINT)
+        step(state, *rest)
+
+    arguments = ["tiny.toml", "sea.tar", "-o", "run", "--device", "cpu"]
+    monkeypatch.setattr(loop, "take_step", pressed)
+    assert command(*arguments) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == (
+        "error: interrupted: step 1 of 2 is saved in run; the same command goes on from there"
+    )
     monkeypatch.setattr(loop, "take_step", step)
     assert command(*arguments) == 0
     assert "resumed at step 1" in capsys.readouterr().err

@@ -164,18 +164,26 @@ def test_batches_are_images_and_repeat_with_a_seed():
         for image in (batch.fixed, batch.moving):
             assert image.isfinite().all() and image.min() >= 0 and image.max() <= 1
     assert all(
-        torch.equal(a, b) for a, b in zip(*(vars(m).values() for m in made[:2]), strict=True)
+        torch.equal(a, b) for a, b in zip(*(m.tensors for m in made[:2]), strict=True)
     )
     assert not torch.equal(made[0].H, made[2].H)
 
 
 def test_losses_draws_are_part_of_a_batch():
-    torch.manual_seed(0)
     settings = DataSettings(fixed_side=48, moving_side=64, max_shift=8, stored_side=80)
-    batch = make_batch(store_of(ramps(3)), 6, settings)
-    assert batch.queries.shape == (6, 2 * 2, 2) and batch.distractors.shape == (6, 8 * 8, 2)
-    assert batch.queries.min() >= 16 and batch.queries.max() <= 31
-    assert batch.perturbations.shape == (6, 4, 3, 3)
+
+    def draw(H, given):
+        assert given is settings
+        return {"double": 2 * H, "number": torch.rand(len(H), 3)}
+
+    torch.manual_seed(0)
+    batch = make_batch(store_of(ramps(3)), 6, settings, draw=draw)
+    assert torch.equal(batch.draws["double"], 2 * batch.H)
+    last = batch.split(2)[2]
+    assert torch.equal(last.draws["number"], batch.draws["number"][4:])
+    torch.manual_seed(0)
+    without = make_batch(store_of(ramps(3)), 6, settings)
+    assert torch.equal(without.fixed, batch.fixed) and not without.draws
 
 
 def test_parts_of_a_batch_join_to_the_whole():
@@ -185,7 +193,7 @@ def test_parts_of_a_batch_join_to_the_whole():
     assert [len(part.H) for part in parts] == [2, 2, 2]
     joined = Batch.joined(parts)
     assert all(
-        torch.equal(a, b) for a, b in zip(vars(joined).values(), vars(batch).values(), strict=True)
+        torch.equal(a, b) for a, b in zip(joined.tensors, batch.tensors, strict=True)
     )
     assert Batch.joined(parts[:1]) is parts[0]
 

@@ -248,20 +248,6 @@ def test_squash():
     assert squash(torch.tensor(-1000.0)) >= 0 and squash(torch.tensor(1e4)) < 1
 
 
-def test_statistics_can_be_frozen():
-    network = SdmeNetwork(NetworkSettings(use_agents=False)).train()
-    images = smooth_images(2, 32, 32)
-    network(images)
-    before = [b.clone() for name, b in network.named_buffers() if "running" in name]
-    network.freeze_statistics()
-    network(images)
-    after = [b for name, b in network.named_buffers() if "running" in name]
-    assert len(before) == 2 * (4 + 4 + 4) and network.training
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    network.train()(images)
-    assert not torch.equal(before[0], after[0])
-
-
 def test_every_parameter_gets_a_gradient():
     network = SdmeNetwork().train()
     features = network(smooth_images(2, 32, 32))

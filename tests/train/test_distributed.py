@@ -18,12 +18,10 @@ from sdme.config import DataSettings, LossSettings, NetworkSettings, TrainSettin
 from sdme.data.batches import Batch
 from sdme.data.sources import read_all
 from sdme.errors import InputError
-from sdme.losses.average_precision import draw_distractors, draw_queries
-from sdme.losses.convergence import draw_perturbations
 from sdme.model.network import SdmeNetwork
 from sdme.train import loop
 from sdme.train.loop import RunOptions, train
-from sdme.train.step import Objective, branch_losses, compute_gradients
+from sdme.train.step import Objective, branch_losses, compute_gradients, draw
 
 CPU = torch.device("cpu")
 LIGHT = {"average_precision": 0.1, "repeatability": 0.1, "peakiness": 0.05, "guidance": 0.001}
@@ -51,8 +49,7 @@ def batch_of():
     fixed = (0.6 - 0.3 * moving[..., 4:44, 4:44]) * torch.rand(4, 3, 40, 40)
     H = torch.eye(3).repeat(4, 1, 1)
     H[:, :2, 2] = torch.tensor([[4.0, 4.0], [5.0, 3.0], [24.0, 4.0], [25.0, 4.0]])
-    draws = draw_queries(4, 40, 40, "cpu"), draw_distractors(4, 48, 48, "cpu")
-    return Batch(fixed, moving, H, *draws, draw_perturbations(4, H))
+    return Batch(fixed, moving, H, draw(H, DataSettings(fixed_side=40, moving_side=48)))
 
 
 def pass_over(batch, losses_of=branch_losses):

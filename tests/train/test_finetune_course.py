@@ -73,7 +73,7 @@ def test_an_interrupted_evaluation_trains_no_further(place, monkeypatch, script,
 
     monkeypatch.setattr(judge, "evaluate", interrupted)
     script.turns = [(9, {"step": 5})]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"training is over and out/weights.safetensors"):
         run(steps=None, seconds=9)
     monkeypatch.setattr(judge, "evaluate", evaluate)
     record = run(steps=None, seconds=9).record

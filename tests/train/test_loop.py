@@ -11,7 +11,7 @@ import torch
 
 from sdme.errors import InputError
 from sdme.model.weights import load_network
-from sdme.train import loop
+from sdme.train import loop, paper
 from sdme.train.loop import learning_rate, train
 from sdme.train.step import NAMES
 
@@ -160,14 +160,14 @@ def test_lines_after_the_checkpoint_are_made_again_once(tiny_settings, trained, 
 
 def test_skipped_steps_are_counted_across_a_kill(tiny_settings, trained, options, monkeypatch):
     """A checkpoint between two lines of the log counts what came before it."""
-    original, calls = loop.branch_losses, []
+    original, calls = paper.branch_losses, []
 
     def losses(*arguments):
         calls.append(1)
         matching, alignment, terms = original(*arguments)
         return (matching * torch.nan if len(calls) == 1 else matching), alignment, terms
 
-    monkeypatch.setattr(loop, "branch_losses", losses)
+    monkeypatch.setattr(paper, "branch_losses", losses)
     settings = tiny_settings.model_copy(update={"log_every": 1000})
     with monkeypatch.context() as patched:
         interrupted_at(patched, 2)
@@ -213,7 +213,7 @@ def test_the_seed_decides(tiny_settings, trained):
 def test_a_step_that_is_not_finite_is_skipped_and_counted(
     tiny_settings, trained, options, monkeypatch
 ):
-    original, weights = loop.branch_losses, []
+    original, weights = paper.branch_losses, []
 
     def losses(network, *arguments):
         weights.append([p.detach().clone() for p in network.parameters()])
@@ -222,7 +222,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
             matching, terms = matching * torch.nan, terms * torch.nan
         return matching, alignment, terms
 
-    monkeypatch.setattr(loop, "branch_losses", losses)
+    monkeypatch.setattr(paper, "branch_losses", losses)
     state = trained(tiny_settings)
     assert (state.step, state.skipped) == (4, 1)
     before, after_bad, after_good = weights[1:]
@@ -239,7 +239,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(
 def test_a_picture_that_is_not_finite_leaves_the_statistics_alone(
     tiny_settings, trained, monkeypatch
 ):
-    original_batch, original_pass, seen = loop.make_batch, loop.compute_gradients, []
+    original_batch, original_pass, seen = loop.make_batch, paper.compute_gradients, []
 
     def make_batch(*arguments):
         batch = original_batch(*arguments)
@@ -251,7 +251,7 @@ def test_a_picture_that_is_not_finite_leaves_the_statistics_alone(
         return original_pass(network, *arguments, **options)
 
     monkeypatch.setattr(loop, "make_batch", make_batch)
-    monkeypatch.setattr(loop, "compute_gradients", compute_gradients)
+    monkeypatch.setattr(paper, "compute_gradients", compute_gradients)
     state = trained(tiny_settings)
     assert state.skipped == 2
     at_start, after_good, after_bad, after_next = seen
@@ -264,13 +264,13 @@ def test_a_picture_that_is_not_finite_leaves_the_statistics_alone(
 
 def test_statistics_stand_still_from_their_share_of_steps(tiny_settings, trained, monkeypatch):
     settings = tiny_settings.model_copy(update={"frozen_from": 0.5, "validate_every": 2})
-    means, original = [], loop.branch_losses
+    means, original = [], paper.branch_losses
 
     def losses(network, *arguments):
         means.append(network.encoder[1].running_mean.clone())
         return original(network, *arguments)
 
-    monkeypatch.setattr(loop, "branch_losses", losses)
+    monkeypatch.setattr(paper, "branch_losses", losses)
     state = trained(settings)
     assert not torch.equal(means[0], means[1])
     assert torch.equal(means[1], means[2]) and torch.equal(means[2], means[3])

@@ -4,10 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sdme.config import LossSettings, NetworkSettings
+from sdme.config import DataSettings, LossSettings, NetworkSettings
 from sdme.data.batches import Batch
-from sdme.losses.average_precision import draw_distractors, draw_queries
-from sdme.losses.convergence import draw_perturbations
 from sdme.losses.min_norm import min_norm_share
 from sdme.model.network import SdmeNetwork
 from sdme.train import step
@@ -16,6 +14,7 @@ from sdme.train.step import (
     Objective,
     branch_losses,
     compute_gradients,
+    draw,
     matching_parameters,
     task_losses,
 )
@@ -35,8 +34,7 @@ def batch():
     noise = torch.rand(2, 3, 40, 40, generator=generator)
     fixed = (0.6 - 0.3 * moving[..., 8:48, 8:48]) * noise
     torch.manual_seed(2)
-    draws = draw_queries(2, 40, 40, "cpu"), draw_distractors(2, 56, 56, "cpu")
-    return Batch(fixed, moving, H, *draws, draw_perturbations(2, H))
+    return Batch(fixed, moving, H, draw(H, DataSettings(fixed_side=40, moving_side=56)))
 
 
 def new_network(use_agents=True):

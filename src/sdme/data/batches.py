@@ -1,8 +1,8 @@
 """Training batches, from crop to warp to other modality, made on the device of the pictures."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -15,8 +15,14 @@ from sdme.data.store import ImageStore
 from sdme.geometry.homography import apply_homography
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import pixel_grid
-from sdme.losses.average_precision import draw_distractors, draw_queries
-from sdme.losses.convergence import draw_perturbations
+
+Draw = Callable[[Float[Tensor, "b 3 3"], DataSettings], Mapping[str, Tensor]]
+"""Random tensors for the losses of pairs with these homographies, on their device."""
+
+
+def no_draws(H: Tensor, settings: DataSettings) -> Mapping[str, Tensor]:
+    """What needs no losses."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -24,32 +30,35 @@ class Batch:
     """Training pairs, and everything random that the losses use.
 
     ``fixed`` and ``moving`` are RGB in [0, 1]; ``H`` is the truth, from fixed to moving pixels.
-    ``queries`` are fixed and ``distractors`` moving pixels of the average precision,
-    ``perturbations`` those of :func:`~sdme.losses.convergence.alignment_losses`.
+    ``draws`` are random tensors of the losses by name, the pairs in their first dimension.
     """
 
     fixed: Float[Tensor, "b 3 h w"]
     moving: Float[Tensor, "b 3 h2 w2"]
     H: Float[Tensor, "b 3 3"]
-    queries: Float[Tensor, "b queries 2"]
-    distractors: Float[Tensor, "b distractors 2"]
-    perturbations: Float[Tensor, "b draws 3 3"]
+    draws: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of it, the draws in their order."""
+        return [self.fixed, self.moving, self.H, *self.draws.values()]
+
+    def like_this(self, tensors: Sequence[Tensor]) -> "Batch":
+        """A batch of other tensors in the same order."""
+        return Batch(*tensors[:3], draws=dict(zip(self.draws, tensors[3:], strict=True)))
 
     def split(self, size: int) -> list["Batch"]:
         """Parts of ``size`` pairs each, in order."""
-        return [Batch(*part) for part in zip(*(t.split(size) for t in self._tensors), strict=True)]
+        columns = (tensor.split(size) for tensor in self.tensors)
+        return [self.like_this(part) for part in zip(*columns, strict=True)]
 
     @staticmethod
     def joined(batches: list["Batch"]) -> "Batch":
         """One batch of several."""
         if len(batches) == 1:
             return batches[0]
-        columns = zip(*(batch._tensors for batch in batches), strict=True)
-        return Batch(*(torch.cat(column) for column in columns))
-
-    @property
-    def _tensors(self) -> tuple[Tensor, ...]:
-        return tuple(vars(self).values())
+        columns = zip(*(batch.tensors for batch in batches), strict=True)
+        return batches[0].like_this([torch.cat(column) for column in columns])
 
 
 def seed_generators(*numbers: int) -> None:
@@ -82,22 +91,23 @@ def make_batch(
     settings: DataSettings,
     difficulty: float = 1.0,
     view: Callable[..., Tensor] = rendered_view,
+    draw: Draw = no_draws,
 ) -> Batch:
     """Draw, crop, warp and render ``count`` pairs, in random order.
 
     ``difficulty`` in [0, 1] scales the share of real pairs and how often pictures are re-rendered:
     at 0 both images come from one photo, in one modality. ``view`` is :func:`rendered_view`,
-    compiled or not. Nothing waits for the device.
+    compiled or not; ``draw`` makes the losses' random tensors. Nothing waits for the device.
     """
     device = store.pictures.device
     real = round(count * settings.pair_share * difficulty) if store.photos else count
     real = real if store.pairs else 0
-    draw = torch.rand(count, device=device)
+    number = torch.rand(count, device=device)
     order = torch.randperm(count, device=device)
     index = torch.cat(
         [
-            torch.searchsorted(store.cumulative, draw[:real]).clamp(max=max(store.pairs - 1, 0)),
-            store.pairs + (draw[real:] * store.photos).long().clamp(max=max(store.photos - 1, 0)),
+            torch.searchsorted(store.cumulative, number[:real]).clamp(max=max(store.pairs - 1, 0)),
+            store.pairs + (number[real:] * store.photos).long().clamp(max=max(store.photos - 1, 0)),
         ]
     )[order]
     swap = torch.rand(count, device=device) < 0.5
@@ -119,9 +129,7 @@ def make_batch(
         view(store.pictures, second, place @ H, settings.fixed_side, shares[0], *looks),
         view(store.pictures, first, place, settings.moving_side, shares[1], *looks),
         H,
-        draw_queries(count, settings.fixed_side, settings.fixed_side, device),
-        draw_distractors(count, settings.moving_side, settings.moving_side, device),
-        draw_perturbations(count, H),
+        draw(H, settings),
     )
 
 

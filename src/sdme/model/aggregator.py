@@ -72,12 +72,15 @@ class Aggregator(nn.Module):
         self.radius, self.scales = settings.radius, settings.scales
         channels, side = settings.aggregator_channels, 2 * settings.radius + 1
         inputs = settings.scales * side**2 + 2 * settings.context_channels + 3
-        self.enter = nn.Sequential(
-            nn.Conv2d(inputs, channels, 1), nn.GroupNorm(8, channels), nn.SiLU(inplace=True)
-        )
         dilations = [(1, 2)[k % 2] for k in range(settings.aggregator_depth)]
-        self.body = nn.Sequential(*(Residual(channels, d) for d in dilations))
-        self.norm = nn.GroupNorm(8, channels)
+        self.read = nn.Sequential(
+            nn.Conv2d(inputs, channels, 1),
+            nn.GroupNorm(8, channels),
+            nn.SiLU(),
+            *(Residual(channels, d) for d in dilations),
+            nn.GroupNorm(8, channels),
+            nn.SiLU(),
+        )
         self.vote = nn.Conv2d(channels, 5, 1)
         nn.init.zeros_(self.vote.weight)
         nn.init.zeros_(self.vote.bias)
@@ -101,8 +104,13 @@ class Aggregator(nn.Module):
         H: Float[Tensor, "b 3 3"],
         moving_size: tuple[int, int],
         fixed_size: tuple[int, int],
+        valid: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> Vote:
-        """One turn from ``H``, which maps fixed to moving pixels; sizes are (width, height)."""
+        """One turn from ``H``, which maps fixed to moving pixels; sizes are (width, height).
+
+        There may be several ``H`` for each pair of a volume, one after the other. ``valid`` are the
+        shares of the fixed and of the moving cells that hold data, where not all do.
+        """
         width, height = volume.width, volume.height
         cells = (pixel_grid(width, height, like=H) + 0.5) * CELL - 0.5
         windows, offsets = self._look_up(volume, cells, H)
@@ -110,9 +118,14 @@ class Aggregator(nn.Module):
         there = sample(contexts[1], (middle + 0.5) / CELL - 0.5).unflatten(2, (height, width))
         inside = _is_inside(middle, moving_size) & _is_inside(cells[None], fixed_size)
         inside = inside.to(H.dtype).view(-1, 1, height, width)
+        if valid[0] is not None:
+            inside = inside * valid[0]
+        if valid[1] is not None:
+            share = valid[1].expand(len(H), -1, -1, -1)
+            inside = inside * sample(share, (middle + 0.5) / CELL - 0.5).view_as(inside)
         expected, certainty = self._expected_shift(windows[:, : len(offsets)], offsets)
         entered = torch.cat([windows, contexts[0], there, expected / CELL, inside], dim=1)
-        hidden = F.silu(self.norm(self.body(self.enter(entered))))
+        hidden = self.read(entered)
         shift, information = self._believed(self.vote(hidden).float(), expected, certainty, inside)
         matrix = self._solve(H, shift, information)
         pooled = [hidden.mean((2, 3)), _mean_where(hidden, inside)]
@@ -125,12 +138,16 @@ class Aggregator(nn.Module):
     ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "o 2"]]:
         """Correlations in windows that are upright in the fixed image; and their offsets, px."""
         offsets = CELL * (pixel_grid(2 * self.radius + 1, 2 * self.radius + 1, H) - self.radius)
-        windows = []
+        count, windows = len(offsets), []
+        pairs = len(volume.scales[0]) // len(cells)
         for scale, values in enumerate(volume.scales):
             points = (cells[:, None] + offsets * 2**scale).flatten(0, 1)
             there = (apply_homography(H, points[None]) + 0.5) / (CELL * 2**scale) - 0.5
-            seen = sample(values, there.view(-1, len(offsets), 2).clamp(-1e4, 1e4))[:, 0]
-            seen = seen.view(len(H), volume.height, volume.width, len(offsets))
+            # the volume is large: what is looked up for all H of a pair is looked up at once
+            there = there.view(pairs, -1, len(cells), count, 2).transpose(1, 2)
+            there = there.reshape(pairs * len(cells), -1, 2)
+            seen = sample(values, there.clamp(-1e4, 1e4)).view(pairs, len(cells), -1, count)
+            seen = seen.transpose(1, 2).reshape(len(H), volume.height, volume.width, count)
             windows.append(seen.permute(0, 3, 1, 2))
         return torch.cat(windows, dim=1), offsets
 

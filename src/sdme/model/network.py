@@ -93,12 +93,6 @@ class SdmeNetwork(nn.Module):
         features = self.alignment(shared)
         return structure_map(F.normalize(features.float(), dim=1).to(features.dtype))
 
-    def freeze_statistics(self) -> None:
-        """Let the batch norms use and keep their running statistics, also while training."""
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Features:
         """Both tasks on a batch of images."""
         shared = self.encode(image)

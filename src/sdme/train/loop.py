@@ -13,13 +13,12 @@ on the way, ``checkpoint.pt`` and ``weights.safetensors``.
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdme import parallel
 from sdme.config import TrainSettings
@@ -28,26 +27,15 @@ from sdme.data.pairs import ImagePair
 from sdme.data.store import DeviceStore, ImageStore, draw_part, load_store, picture_capacity
 from sdme.data.synthesis import checked_shares
 from sdme.errors import InputError
-from sdme.model.network import SdmeNetwork
-from sdme.model.weights import load_network, save_weights
+from sdme.model.weights import build_network, load_network, save_weights
 from sdme.train.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from sdme.train.interrupt import Interrupt
 from sdme.train.log import TrainLog
-from sdme.train.pictures import example_sheet
+from sdme.train.recipe import Recipe
+from sdme.train.recipes import make_recipe
 from sdme.train.schedule import Clock, learning_rate
-from sdme.train.step import (
-    NAMES,
-    LossFunction,
-    Objective,
-    Parts,
-    branch_losses,
-    compute_gradients,
-    matching_parameters,
-    running_statistics,
-)
-from sdme.train.validate import as_they_are, validate
-
-LOGGED = [*NAMES, "matching_share", "norm_encoder", "norm_alignment", "norm_matching"]
+from sdme.train.statistics import freeze_statistics, joined, put_back, running_statistics
+from sdme.train.validate import as_they_are
 
 
 @dataclass(frozen=True)
@@ -105,31 +93,28 @@ def _train(
     held_out = _held_out(settings, validation, device)
     _make_folder(options.out)
     network.train()
-    losses_of, view = branch_losses, rendered_view
+    recipe, view = make_recipe(network, settings, device), rendered_view
     if settings.compile and device.type == "cuda":
-        network.encoder.compile(dynamic=False)
-        losses_of = partial(branch_losses, compiled=Parts.compiled(network))
         view = torch.compile(rendered_view, dynamic=False)
-    objective = Objective.of(settings.losses, device)
     clock = Clock(device)
-    log = TrainLog(options.out, state.step, LOGGED, console, device)
+    log = TrainLog(options.out, state.step, logged_names(recipe), console, device)
     if state.step == 0:
-        _show(log, state, store, held_out)
+        _show(log, state, recipe, store, held_out)
     elif _is_due(state, settings.validate_every) and not log.is_validated:
-        _validate(log, state, store, held_out)  # killed between the checkpoint and this
+        _validate(log, state, recipe, store, held_out)  # killed between the checkpoint and this
     try:
         with Interrupt(console.print) as interrupt:
             while _is_unfinished(state) and _goes_on(state, clock, deadline, interrupt):
-                for batch in _batches(store, state, view):
+                for batch in _batches(store, state, recipe, view):
                     if _is_unfinished(state):
-                        take_step(state, batch, objective, log, losses_of)
+                        take_step(state, batch, recipe, log)
                 is_saved = _is_due(state, settings.checkpoint_every) or not _is_unfinished(state)
                 if is_saved or _is_due(state, settings.log_every):
                     _write(log, state)
                 if is_saved:
                     _save(state, options.out)
                 if _is_due(state, settings.validate_every):
-                    _validate(log, state, store, held_out)
+                    _validate(log, state, recipe, store, held_out)
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
         raise
@@ -158,7 +143,7 @@ def _with_streams(settings: TrainSettings) -> TrainSettings:
 def _new_state(settings: TrainSettings, device: torch.device) -> TrainState:
     torch.manual_seed(settings.seed)
     if settings.start is None:
-        network = SdmeNetwork(settings.network)
+        network = build_network(settings.network)
     else:
         network = load_network(settings.start)
         if network.settings != settings.network:
@@ -206,7 +191,9 @@ def _make_folder(folder: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _batches(store: DeviceStore, state: TrainState, view: Callable[..., Tensor]) -> list[Batch]:
+def _batches(
+    store: DeviceStore, state: TrainState, recipe: Recipe, view: Callable[..., Tensor]
+) -> list[Batch]:
     """Own pairs of the next few steps, made together: fewer, larger launches.
 
     They come from seed, step and stream alone, so that a resumed run sees what an uninterrupted
@@ -220,7 +207,7 @@ def _batches(store: DeviceStore, state: TrainState, view: Callable[..., Tensor])
     for stream in range(parallel.rank() * own, (parallel.rank() + 1) * own):
         seed_generators(settings.seed, state.step, stream)
         count = size * settings.chunk
-        made = make_batch(pictures, count, settings.data, difficulty, view)
+        made = make_batch(pictures, count, settings.data, difficulty, view, recipe.draw)
         parts.append(made.split(size))
     return [Batch.joined(list(step)) for step in zip(*parts, strict=True)]
 
@@ -245,39 +232,30 @@ def _is_unfinished(state: TrainState) -> bool:
     return state.total is None or state.step < state.total
 
 
-def take_step(
-    state: TrainState, batch: Batch, objective: Objective, log: TrainLog, losses_of: LossFunction
-) -> None:
+def logged_names(recipe: Recipe) -> list[str]:
+    """Names of what a step logs: the recipe's numbers and the norm of each part's gradient."""
+    return [*recipe.names, *(f"norm_{part}" for part in recipe.parts())]
+
+
+def take_step(state: TrainState, batch: Batch, recipe: Recipe, log: TrainLog) -> None:
     """One update; nothing waits for the device."""
     settings, network = state.settings, state.network
     if not settings.frozen_from or (
         state.total and state.step >= settings.frozen_from * state.total
     ):
-        network.freeze_statistics()
+        freeze_statistics(network)
     for group in state.optimizer.param_groups:
         group["lr"].fill_(learning_rate(settings, state.step, state.total))
-    state.optimizer.zero_grad(set_to_none=True)
     statistics = running_statistics(network)
-    before = torch.cat(statistics)
-    report = compute_gradients(
-        network,
-        batch,
-        objective,
-        bfloat16=settings.precision == "bfloat16" and batch.H.is_cuda,
-        losses_of=losses_of,
-    )
-    groups = [network.encoder.parameters(), network.alignment.parameters()]
-    norms = torch.stack(
-        [_clip(group, settings.gradient_clip) for group in (*groups, matching_parameters(network))]
-    )
+    before = joined(statistics)
+    numbers = recipe.compute_gradients(batch)
+    norms = torch.stack([_clip(part, settings.gradient_clip) for part in recipe.parts().values()])
     skipped = (~norms.sum().isfinite()).float()
     state.optimizer.found_inf = skipped  # type: ignore[attr-defined]  # the fused step looks at it
     state.optimizer.step()
-    kept = torch.where(skipped > 0, before, torch.cat(statistics))
-    parts = list(kept.split([len(s) for s in statistics]))
-    torch._foreach_copy_(statistics, parts)  # pyright: ignore[reportPrivateImportUsage]
+    put_back(statistics, before, skipped)
     state.step += 1
-    log.add(torch.cat([report.losses, report.share[None], norms]), skipped)
+    log.add(torch.cat([numbers, norms]), skipped)
 
 
 def _clip(parameters: Iterable[torch.nn.Parameter], largest: float) -> Tensor:
@@ -285,7 +263,7 @@ def _clip(parameters: Iterable[torch.nn.Parameter], largest: float) -> Tensor:
     return torch.nn.utils.clip_grad_norm_([p for p in parameters if p.grad is not None], largest)
 
 
-def make_optimizer(network: SdmeNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
+def make_optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """AdamW in one launch, which leaves out a step whose ``found_inf`` is not 0."""
     device = next(network.parameters()).device
     return torch.optim.AdamW(
@@ -303,18 +281,26 @@ def _write(log: TrainLog, state: TrainState) -> None:
 
 
 def _validate(
-    log: TrainLog, state: TrainState, store: DeviceStore, held_out: ImageStore | None
+    log: TrainLog,
+    state: TrainState,
+    recipe: Recipe,
+    store: DeviceStore,
+    held_out: ImageStore | None,
 ) -> None:
     """Write figures of held-out pairs, if there are any, and example pictures."""
     if held_out is not None:
         settings = state.settings
-        figures = validate(state.network, held_out, settings.data, settings.validation_pairs)
-        log.write_validation(state.step, asdict(figures))
-    _show(log, state, store, held_out)
+        figures = recipe.validate(held_out, settings.data, settings.validation_pairs)
+        log.write_validation(state.step, figures)
+    _show(log, state, recipe, store, held_out)
 
 
 def _show(
-    log: TrainLog, state: TrainState, store: DeviceStore, held_out: ImageStore | None
+    log: TrainLog,
+    state: TrainState,
+    recipe: Recipe,
+    store: DeviceStore,
+    held_out: ImageStore | None,
 ) -> None:
     """Write example pictures of held-out pairs, else of what is trained on."""
     if parallel.is_first():
@@ -322,7 +308,7 @@ def _show(
         shown = (store.at(state.step), settings)
         if held_out is not None:
             shown = (held_out, as_they_are(settings))
-        log.write_examples(state.step, example_sheet(state.network, *shown))
+        log.write_examples(state.step, recipe.examples(*shown))
 
 
 def _save(state: TrainState, folder: Path) -> None:

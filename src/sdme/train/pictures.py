@@ -44,30 +44,33 @@ def example_sheet(
         found = refine(
             fixed.structure, moving.structure, start, fixed.repeatability, moving.repeatability
         )
-    images = [list(_colours(batch.fixed)), list(_colours(batch.moving))]
+    images = [list(as_colours(batch.fixed)), list(as_colours(batch.moving))]
     for maps in ("repeatability", "structure"):
-        images += [list(_stretched(getattr(f, maps))) for f in (fixed, moving)]
-    images += [_boards(batch.fixed, batch.moving, H) for H in (start, found.matrix)]
-    return _table(images)
+        images += [list(stretched(getattr(f, maps))) for f in (fixed, moving)]
+    images += [checkerboards(batch.fixed, batch.moving, H) for H in (start, found.matrix)]
+    return table(images, COLUMNS)
 
 
-def _colours(images: Tensor) -> np.ndarray:
+def as_colours(images: Tensor) -> np.ndarray:
+    """RGB tensors in [0, 1] as 8-bit pictures."""
     return (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _stretched(maps: Tensor) -> np.ndarray:
+def stretched(maps: Tensor) -> np.ndarray:
+    """Each one-channel map over its own range, as a grey picture."""
     low, high = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
-    return _colours(((maps - low) / (high - low).clamp(min=1e-12)).expand(-1, 3, -1, -1))
+    return as_colours(((maps - low) / (high - low).clamp(min=1e-12)).expand(-1, 3, -1, -1))
 
 
-def _boards(fixed: Tensor, moving: Tensor, H: Tensor) -> list[Picture]:
+def checkerboards(fixed: Tensor, moving: Tensor, H: Tensor) -> list[Picture]:
+    """Fixed images in turn with the moving ones laid over them through ``H``."""
     warped, mask = warp(moving, H, fixed.shape[-1], fixed.shape[-2])
     valid = mask[:, 0].cpu().numpy() > 0
-    rows = zip(_colours(fixed), _colours(warped), valid, strict=True)
+    rows = zip(as_colours(fixed), as_colours(warped), valid, strict=True)
     return [checkerboard(*row) for row in rows]
 
 
-def _table(columns: list[list[Picture]]) -> Picture:
+def table(columns: list[list[Picture]], captions: tuple[str, ...]) -> Picture:
     """Columns of pictures of one width each, in rows that begin at one height, with captions."""
     widths = [column[0].shape[1] + _GAP for column in columns]
     step = max(column[0].shape[0] for column in columns) + _GAP
@@ -76,10 +79,10 @@ def _table(columns: list[list[Picture]]) -> Picture:
     left, font = _GAP, cv2.FONT_HERSHEY_SIMPLEX
     longest = max(
         cv2.getTextSize(caption, font, 1, 1)[0][0] / (width - _GAP)
-        for caption, width in zip(COLUMNS, widths, strict=True)
+        for caption, width in zip(captions, widths, strict=True)
     )
     scale = min(0.4, 1 / longest)
-    for caption, column, width in zip(COLUMNS, columns, widths, strict=True):
+    for caption, column, width in zip(captions, columns, widths, strict=True):
         place = (left, _CAPTION - 6)
         cv2.putText(sheet, caption, place, font, scale, _INK, 1, cv2.LINE_AA)
         for row, picture in enumerate(column):

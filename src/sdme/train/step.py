@@ -9,11 +9,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdme import parallel
-from sdme.config import LossSettings
+from sdme.config import DataSettings, LossSettings
 from sdme.data.batches import Batch
 from sdme.losses.agents import agent_diversity_loss
-from sdme.losses.average_precision import average_precision_loss
-from sdme.losses.convergence import alignment_losses
+from sdme.losses.average_precision import (
+    average_precision_loss,
+    draw_distractors,
+    draw_queries,
+)
+from sdme.losses.convergence import alignment_losses, draw_perturbations
 from sdme.losses.guidance import dense_guidance_loss
 from sdme.losses.min_norm import min_norm_share
 from sdme.losses.repeatability import cosine_repeatability_loss, peakiness_loss
@@ -36,6 +40,20 @@ MATCHING_TERMS = 5  # the first of NAMES; the others belong to alignment
 LossFunction = Callable[
     [SdmeNetwork, list[Tensor], list[Tensor], Batch, "Objective"], tuple[Tensor, Tensor, Tensor]
 ]
+
+
+def draw(H: Float[Tensor, "b 3 3"], settings: DataSettings) -> dict[str, Tensor]:
+    """Random tensors of the losses.
+
+    ``queries`` are fixed and ``distractors`` moving pixels of the average precision,
+    ``perturbations`` those of :func:`~sdme.losses.convergence.alignment_losses`.
+    """
+    fixed, moving = settings.fixed_side, settings.moving_side
+    return {
+        "queries": draw_queries(len(H), fixed, fixed, H.device),
+        "distractors": draw_distractors(len(H), moving, moving, H.device),
+        "perturbations": draw_perturbations(len(H), H),
+    }
 
 
 @dataclass(frozen=True)
@@ -172,7 +190,11 @@ def task_losses(
     terms = torch.stack(
         [
             average_precision_loss(
-                one.descriptors, two.descriptors, batch.H, batch.queries, batch.distractors
+                one.descriptors,
+                two.descriptors,
+                batch.H,
+                batch.draws["queries"],
+                batch.draws["distractors"],
             ),
             cosine_repeatability_loss(one.repeatability, two.repeatability, batch.H),
             (_peakiness(one.repeatability) + _peakiness(two.repeatability)) / 2,
@@ -185,7 +207,7 @@ def task_losses(
                 weights[0],
                 weights[1],
                 batch.H,
-                batch.perturbations,
+                batch.draws["perturbations"],
                 unit_weights=objective.unit_weights,
             ),
         ]
@@ -200,11 +222,6 @@ def matching_parameters(network: SdmeNetwork) -> list[torch.nn.Parameter]:
     modules = [network.matching, network.repeatability, network.agent_block]
     parameters = [p for m in modules if m is not None for p in m.parameters()]
     return [*parameters, network.guidance_gain]
-
-
-def running_statistics(network: SdmeNetwork) -> list[Tensor]:
-    """What the batch norms remember for evaluation."""
-    return [b for name, b in network.named_buffers() if "running_" in name]
 
 
 def _gradients(leaves: list[Tensor]) -> list[Tensor]:

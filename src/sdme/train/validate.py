@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdme.config import DataSettings
 from sdme.data.batches import make_batch
@@ -67,7 +67,7 @@ def as_they_are(settings: DataSettings) -> DataSettings:
 
 
 @contextlib.contextmanager
-def evaluating(network: SdmeNetwork, seed: int) -> Iterator[None]:
+def evaluating(network: nn.Module, seed: int) -> Iterator[None]:
     """Evaluation mode, not compiled, and random numbers of its own; all is put back afterwards."""
     was_training, device = network.training, next(network.parameters()).device
     network.eval()

@@ -1,0 +1,162 @@
+"""A quick look at the preset ``fast`` while training runs, on pairs that training never sees."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sdme.config import DataSettings
+from sdme.data.batches import Batch, make_batch
+from sdme.data.store import ImageStore
+from sdme.geometry.homography import corner_error
+from sdme.geometry.random_warp import homography_from_shifts
+from sdme.losses.cells import cell_matching
+from sdme.model.fast import DESCRIPTORS, FastFeatures, FastNetwork
+from sdme.refine.unrolled import refine_unrolled
+from sdme.report.overlay import Picture
+from sdme.train.fast_step import Turns
+from sdme.train.pictures import as_colours, checkerboards, stretched, table
+from sdme.train.validate import BATCH, as_they_are, evaluating
+
+TURNS = 4
+COLUMNS = (
+    "fixed",
+    "moving",
+    "fixed: score",
+    "moving: score",
+    "fixed: weight 1/4",
+    "moving: weight 1/4",
+    "middle",
+    "votes",
+    "refined",
+)
+
+
+@dataclass(frozen=True)
+class FastValidation:
+    """Shares of held-out crops, and two more figures.
+
+    ``matched``: fixed cells at 1/4 whose best cell in the moving image is next to the truth;
+    ``voted_below_3`` and ``_below_10``: pairs whose corner error is below so many px after the
+    votes, which start with the fixed image in the middle of the moving one; ``end_below_1`` and
+    ``_below_3``: after Lucas-Kanade from there; ``basin_8``: below 1 px from corners 8 px off.
+    ``drift`` is the median error, px, after a start at the truth, and ``judged`` the rank
+    correlation of believed and true errors at the end.
+    """
+
+    matched: float
+    voted_below_3: float
+    voted_below_10: float
+    end_below_1: float
+    end_below_3: float
+    basin_8: float
+    drift: float
+    judged: float
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Where the stages led."""
+
+    middle: Float[Tensor, "b 3 3"]
+    voted: Float[Tensor, "b 3 3"]
+    refined: Float[Tensor, "b 3 3"]
+    believed: Float[Tensor, " b"]
+
+
+@torch.no_grad()
+def fast_validate(
+    network: FastNetwork, store: ImageStore, settings: DataSettings, pairs: int
+) -> FastValidation:
+    """Measure a network on the same ``pairs`` random crops at every call, keeping its mode."""
+    settings = as_they_are(settings)
+    with evaluating(network, seed=0):
+        rows = [
+            _measure(network, make_batch(store, min(BATCH, pairs - start), settings))
+            for start in range(0, pairs, BATCH)
+        ]
+    matched, voted, end, basin, drift, believed = (torch.cat(c) for c in zip(*rows, strict=True))
+
+    def share(errors: Tensor, limit: float) -> float:
+        return (errors < limit).float().mean().item()
+
+    return FastValidation(
+        matched=matched.mean().item(),
+        voted_below_3=share(voted, 3),
+        voted_below_10=share(voted, 10),
+        end_below_1=share(end, 1),
+        end_below_3=share(end, 3),
+        basin_8=share(basin, 1),
+        drift=drift.median().item(),
+        judged=_rank_correlation(believed, end),
+    )
+
+
+@torch.no_grad()
+def fast_example_sheet(
+    network: FastNetwork, store: ImageStore, settings: DataSettings, pairs: int = 4
+) -> Picture:
+    """One row a pair, with :data:`COLUMNS`; maps are stretched to their own range.
+
+    The last three are checkerboards of both images: as the votes found them, with the fixed image
+    in the middle of the moving one; after the votes; after dense refinement.
+    """
+    with evaluating(network, seed=1):
+        batch = make_batch(store, pairs, settings)
+        features = network(batch.fixed, batch.moving)
+        outcome = _stages(network, *features, batch)
+    images = [list(as_colours(batch.fixed)), list(as_colours(batch.moving))]
+    images += [list(stretched(f.score)) for f in features]
+    images += [list(stretched(f.levels[1].weight)) for f in features]
+    for H in (outcome.middle, outcome.voted, outcome.refined):
+        images.append(checkerboards(batch.fixed, batch.moving, H))
+    return table(images, COLUMNS)
+
+
+def _stages(
+    network: FastNetwork, fixed: FastFeatures, moving: FastFeatures, batch: Batch
+) -> _Outcome:
+    none = torch.zeros(len(batch.H), 4, 2, device=batch.H.device)
+    middle = homography_from_shifts(none, fixed.size, moving.size)
+    turns = Turns(network, fixed, moving, batch.H)
+    voted = turns.run(middle, TURNS)
+    refined = refine_unrolled(fixed, moving, voted, network.damping)[-1]
+    turns.run(refined, 1)
+    return _Outcome(middle, voted, refined, turns.votes[-1].log_error)
+
+
+def _measure(network: FastNetwork, batch: Batch) -> list[Tensor]:
+    """Columns of :func:`fast_validate`."""
+    fixed, moving = network(batch.fixed, batch.moving)
+    outcome = _stages(network, fixed, moving, batch)
+    cells = torch.arange(fixed.descriptors[0, 0].numel(), device=batch.H.device)
+    matching = cell_matching(
+        fixed.descriptors,
+        moving.descriptors,
+        batch.H,
+        cells.expand(len(batch.H), -1),
+        DESCRIPTORS,
+        network.sharpness,
+    )
+    angle = 2 * torch.pi * torch.rand(len(batch.H), 4, device=batch.H.device)
+    shifts = 8 * torch.stack([angle.cos(), angle.sin()], dim=-1)
+    off = batch.H @ homography_from_shifts(shifts, fixed.size, fixed.size)
+
+    def error(H: Tensor) -> Tensor:
+        return corner_error(H, batch.H, *fixed.size)
+
+    def refined(H: Tensor) -> Tensor:
+        return error(refine_unrolled(fixed, moving, H, network.damping)[-1])
+
+    found = matching.found[matching.in_view].float()
+    end = error(outcome.refined)
+    return [found, error(outcome.voted), end, refined(off), refined(batch.H), outcome.believed]
+
+
+def _rank_correlation(one: Float[Tensor, " n"], two: Float[Tensor, " n"]) -> float:
+    """Spearman's; 0 where there is nothing to compare."""
+    if len(one) < 2:
+        return 0.0
+    ranks = torch.stack([x.argsort().argsort().double() for x in (one, two)])
+    return torch.corrcoef(ranks)[0, 1].item()
