@@ -147,3 +147,15 @@ def test_runs_without_a_common_method_are_refused_before_anything_runs(
     assert main([*arguments, "-o", str(tmp_path / "run")]) == 2
     assert "none of identity, sift" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_an_interruption_says_where_to_go_on(pairs, tmp_path, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sdme.evaluate.evaluation.evaluate", interrupted)
+    folder = tmp_path / "run"
+    assert main(["compare", str(pairs), "--methods", "identity", "-o", str(folder)]) == 130
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: interrupted: what was done is kept in {folder}")
+    assert said.count("\n") == 1

@@ -140,8 +140,22 @@ def test_bad_input_and_interruptions_have_their_codes(called, capsys):
     called["answer"] = InputError("7 of 7 pairs can be used")
     assert command("photo", "a") == 2
     assert capsys.readouterr().err == "error: 7 of 7 pairs can be used\n"
+
+
+def test_an_interruption_says_what_is_saved(called, capsys, tmp_path):
+    folder = tmp_path / "out"
+    for said, expected in (
+        ((), "nothing was saved yet; the same command begins anew"),
+        (("step 3 of 9 is saved",), "step 3 of 9 is saved"),
+    ):
+        called["answer"] = KeyboardInterrupt(*said)
+        assert command("photo", "a", "-o", str(folder)) == 130
+        assert capsys.readouterr().err == f"error: interrupted: {expected}\n"
+    folder.mkdir()
+    (folder / "checkpoint.pt").touch()
     called["answer"] = KeyboardInterrupt()
-    assert command("photo", "a") == 130
+    assert command("photo", "a", "-o", str(folder)) == 130
+    assert f"the last checkpoint in {folder} is kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

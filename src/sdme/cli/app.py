@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "there is not enough memory for these images; use a smaller --max-side, or shrink or "
             "crop them"
         )
-    except KeyboardInterrupt:
-        _fail("interrupted")
+    except KeyboardInterrupt as error:
+        _fail(f"interrupted{': ' if error.args else ''}{error}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -141,8 +141,8 @@ def run(
                 tell=out.warning,
             )
     except KeyboardInterrupt:
-        out.warning(f"what was done is kept in {folder}; the same command goes on from there")
-        raise
+        said = f"what was done is kept in {folder}; the same command goes on from there"
+        raise KeyboardInterrupt(said) from None
     _tell(found, out)
     return 0
 

@@ -97,13 +97,15 @@ def finetune(
     from sdme.train.finetune import FinetuneOptions
     from sdme.train.finetune import finetune as run
     from sdme.train.holdout import SHARE
+    from sdme.train.interrupt import telling_what_is_saved
 
     given, out = options or FinetuneFlags(), Output(as_json, quiet)
-    with evaluation_progress(out) as progress:
+    folder = given.output or Path("finetuned")
+    with evaluation_progress(out) as progress, telling_what_is_saved(folder):
         found = run(
             model,
             data,
-            given.output or Path("finetuned"),
+            folder,
             FinetuneOptions(
                 validation=tuple(given.val or ()),
                 photos=tuple(given.photos or ()),

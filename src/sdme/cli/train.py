@@ -86,6 +86,7 @@ def train(
         raise InputError("no data was given; name packs, folders or manifests of pairs or photos")
     from sdme.data.store import UnusableItemsError
     from sdme.model.weights import usable_device
+    from sdme.train.interrupt import saved_at, telling_what_is_saved
     from sdme.train.loop import RunOptions
     from sdme.train.loop import train as run
 
@@ -95,15 +96,16 @@ def train(
         math.inf if seconds is None else seconds,
         quiet=quiet or as_json,
     )
-    training, validation = _read(data, out), _read(val, out) if val else ()
-    began = time.monotonic()
-    try:
-        state = run(chosen, training, validation, options)
-    except UnusableItemsError as error:
-        raise _with_those_of(validation, chosen, error, out) from None
+    with telling_what_is_saved(options.out):
+        training, validation = _read(data, out), _read(val, out) if val else ()
+        began = time.monotonic()
+        try:
+            state = run(chosen, training, validation, options)
+        except UnusableItemsError as error:
+            raise _with_those_of(validation, chosen, error, out) from None
     is_finished = state.total is not None and state.step >= state.total
     if not is_finished and time.monotonic() - began < options.seconds:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(saved_at(state, options.out))
     _tell(state, is_finished, options.out, out)
     return 0
 
@@ -132,13 +134,12 @@ def _with_those_of(
 
     problems = dict.fromkeys(found.problems)
     names = settings.data.datasets
-    known = [pair for pair in validation if not names or pair.dataset in names]
-    try:
-        load_store(known, settings.data.model_copy(update={"datasets": (), "pair_fraction": 1.0}))
-    except UnusableItemsError as error:
-        problems |= dict.fromkeys(error.problems)
-    except InputError:  # there are none
-        pass
+    if known := [pair for pair in validation if not names or pair.dataset in names]:
+        every = settings.data.model_copy(update={"datasets": (), "pair_fraction": 1.0})
+        try:
+            load_store(known, every)
+        except UnusableItemsError as error:
+            problems |= dict.fromkeys(error.problems)
     _tell_problems(list(problems), "cannot be used", out)
     return UnusableItemsError(list(problems))
 

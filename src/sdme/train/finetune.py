@@ -42,6 +42,7 @@ from sdme.train.finetune_record import (
     read_record,
 )
 from sdme.train.holdout import SHARE, write_manifest
+from sdme.train.interrupt import saved_at
 from sdme.train.judge import judge
 from sdme.train.loop import RunOptions, train
 from sdme.train.settings_files import read_settings
@@ -256,7 +257,7 @@ def _train(
     is_complete = state.total is not None and state.step >= state.total
     is_over = seconds >= limit
     if not (is_complete or is_over):
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(saved_at(state, folder))
     if is_complete or settings.steps is None:
         _check_progress(state)
         record = record.model_copy(update={"steps": state.step, "skipped": state.skipped})

@@ -1,12 +1,15 @@
-"""Ctrl-C and SIGTERM, which ask a run to stop where it can be gone on with."""
+"""Ctrl-C and SIGTERM, which ask a run to stop where it can be gone on with; what is saved then."""
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Self
 
 from sdme import parallel
+from sdme.train.checkpoint import TrainState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,3 +46,24 @@ class Interrupt:
         for number, handler in self.before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self.before = {}
+
+
+@contextmanager
+def telling_what_is_saved(folder: Path) -> Iterator[None]:
+    """Let a ``KeyboardInterrupt`` that says nothing say what the folder of the run holds."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if error.args:
+            raise
+        raise KeyboardInterrupt(
+            f"the last checkpoint in {folder} is kept; the same command goes on from it"
+            if (folder / "checkpoint.pt").exists()
+            else "nothing was saved yet; the same command begins anew"
+        ) from None
+
+
+def saved_at(state: TrainState, folder: Path) -> str:
+    """What is saved of a run that ended before its last step."""
+    aim = "" if state.total is None else f" of {state.total}"
+    return f"step {state.step}{aim} is saved in {folder}; the same command goes on from there"

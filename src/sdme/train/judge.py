@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from sdme.evaluate.evaluation import EvaluationOptions, evaluate
+from sdme.evaluate.evaluation import Evaluation, EvaluationOptions, evaluate
 from sdme.evaluate.methods import method_key
 from sdme.evaluate.presentation import Presentation
 from sdme.evaluate.record import current_circumstances
@@ -28,27 +28,44 @@ def judge(
     An evaluation that was interrupted is gone on with.
     """
     labels = _labels(record, folder)
-    before, after = labels.values()
-    evaluation = evaluate(
-        [folder / HELD_OUT],
-        list(labels),
-        folder / EVALUATION,
-        EvaluationOptions(protocol="paper", cases=record.recipe.cases, device=device),
-        presentation=Presentation(
-            title="Before and after fine-tuning",
-            ours=[after],
-            beside=before,
-            labels=labels,
-            conclude=lambda scores: improvement(scores, before, after).sentence,
-        ),
-        progress=progress,
-        tell=tell,
-    )
-    gain = improvement(evaluation.scores, before, after)
+    evaluation = _evaluate(record, folder, labels, device, progress, tell)
+    gain = improvement(evaluation.scores, *labels.values())
     record = record.model_copy(update={"improvement": gain})
     write_text(folder / CARD, render_card(folder, record, current_circumstances(device)))
     record.write(folder)
     return record
+
+
+def _evaluate(
+    record: Record,
+    folder: Path,
+    labels: dict[str, str],
+    device: str,
+    progress: Progress | None,
+    tell: Callable[[str], object],
+) -> Evaluation:
+    before, after = labels.values()
+    try:
+        return evaluate(
+            [folder / HELD_OUT],
+            list(labels),
+            folder / EVALUATION,
+            EvaluationOptions(protocol="paper", cases=record.recipe.cases, device=device),
+            presentation=Presentation(
+                title="Before and after fine-tuning",
+                ours=[after],
+                beside=before,
+                labels=labels,
+                conclude=lambda scores: improvement(scores, before, after).sentence,
+            ),
+            progress=progress,
+            tell=tell,
+        )
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"the training is over and {folder / WEIGHTS} saved; the same command goes on with "
+            "judging them"
+        ) from None
 
 
 def _labels(record: Record, folder: Path) -> dict[str, str]:
