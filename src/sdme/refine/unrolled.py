@@ -34,12 +34,14 @@ def refine_unrolled(
     ``steps`` the number of iterations, likewise. What overlaps nowhere stays as it is.
     """
     iterates = []
-    for k in reversed(range(len(LEVELS))):
-        level = _Alignment(fixed.levels[k], moving.levels[k], fixed.size, moving.size, LEVELS[k])
-        factor = damping[k].clamp(-12, 4).exp()
-        for _ in range(steps[k]):
-            H = level.better(H, factor)
-            iterates.append(H)
+    with torch.autocast(H.device.type, enabled=False):
+        for k in reversed(range(len(LEVELS))):
+            levels = fixed.levels[k], moving.levels[k]
+            level = _Alignment(*levels, fixed.size, moving.size, LEVELS[k])
+            factor = damping[k].clamp(-12, 4).exp()
+            for _ in range(steps[k]):
+                H = level.better(H, factor)
+                iterates.append(H)
     return iterates
 
 
