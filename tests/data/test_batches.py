@@ -163,9 +163,7 @@ def test_batches_are_images_and_repeat_with_a_seed():
     for batch in made:
         for image in (batch.fixed, batch.moving):
             assert image.isfinite().all() and image.min() >= 0 and image.max() <= 1
-    assert all(
-        torch.equal(a, b) for a, b in zip(*(m.tensors for m in made[:2]), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(*(m.tensors for m in made[:2]), strict=True))
     assert not torch.equal(made[0].H, made[2].H)
 
 
@@ -192,9 +190,7 @@ def test_parts_of_a_batch_join_to_the_whole():
     parts = batch.split(2)
     assert [len(part.H) for part in parts] == [2, 2, 2]
     joined = Batch.joined(parts)
-    assert all(
-        torch.equal(a, b) for a, b in zip(joined.tensors, batch.tensors, strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(joined.tensors, batch.tensors, strict=True))
     assert Batch.joined(parts[:1]) is parts[0]
 
 
@@ -225,3 +221,20 @@ def test_degradation_and_renderings_are_chosen(monkeypatch):
     assert set(level.tolist()) == {0.25, 0.75}
     assert 70 < (level == 0.75).sum() < 130
     assert asked == [{"drawing": 1.0}] * 2
+
+
+def test_a_share_of_pairs_is_turned_and_scaled_about_the_middle():
+    torch.manual_seed(0)
+    update = {"turned_share": 0.5, "turn": 30.0, "zoom": 1.4, "max_shift": 0.0}
+    settings = SETTINGS.model_copy(update=update)
+    H = make_batch(store_of(ramps(3)), 400, settings).H.double()
+    middles = [torch.tensor([(side - 1) / 2] * 2) for side in (32, 48)]
+    moved = (H[:, :2, :2] @ middles[0].double()) + H[:, :2, 2]
+    torch.testing.assert_close(moved, middles[1].double().expand(400, 2), atol=1e-3, rtol=0)
+    scale = torch.linalg.det(H[:, :2, :2]).sqrt()
+    angle = torch.atan2(H[:, 1, 0], H[:, 0, 0]).rad2deg()
+    turned = (angle.abs() > 1e-3) | ((scale - 1).abs() > 1e-4)
+    assert 0.4 < turned.float().mean() < 0.6
+    assert 25 < angle.abs().max() <= 30.001 and 1.3 < scale.max() <= 1.4001
+    assert 1 / 1.4001 <= scale.min() < 1 / 1.3
+    torch.testing.assert_close(H[:, 2], torch.tensor([0.0, 0, 1]).double().expand(400, 3))

@@ -118,6 +118,8 @@ def make_batch(
     strength = settings.max_shift * torch.rand(count, 1, 1, device=device) ** settings.shift_power
     sides = settings.fixed_side, settings.moving_side
     H = homography_from_shifts(shifts * strength, *((side, side) for side in sides))
+    if settings.turned_share:
+        H = _turns(count, settings, device) @ H
     photo = order.view(-1, 1, 1, 1) >= real
     turned = torch.rand(count, 1, 1, 1, device=device) < 0.5
     seldom = settings.pair_synthesis * difficulty
@@ -153,6 +155,20 @@ def _placement(
     place[:, :2, 2] = centre - (linear @ middle)[..., 0]
     place[:, 2, 2] = 1
     return place
+
+
+def _turns(count: int, settings: DataSettings, device: torch.device) -> Float[Tensor, "b 3 3"]:
+    """Rotations and scalings about the middle of the moving crops; of the others, nothing."""
+    number = torch.rand(3, count, device=device)
+    share = (number[0] < settings.turned_share).float()
+    angle = share * (number[1] * 2 - 1) * math.radians(settings.turn)
+    scale = torch.exp(share * (number[2] * 2 - 1) * math.log(settings.zoom))
+    cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
+    middle = (settings.moving_side - 1) / 2
+    rest = middle * (1 - cos)
+    zero, one = torch.zeros_like(cos), torch.ones_like(cos)
+    rows = [cos, -sin, rest + middle * sin, sin, cos, rest - middle * sin, zero, zero, one]
+    return torch.stack(rows, -1).view(-1, 3, 3)
 
 
 def _cut(
