@@ -9,7 +9,7 @@ import pytest
 
 from sdme import parallel
 from sdme.cli.app import main
-from sdme.train.settings_files import shipped_settings
+from sdme.train.settings_files import read_settings, shipped_settings
 
 TINY = """
 steps = 2
@@ -77,6 +77,20 @@ def test_the_same_command_goes_on_and_json_is_one_object(place, capsys):
     assert (found["step"], found["steps"], found["finished"]) == (2, 2, True)
     assert found["files"]["weights"] == "run/weights.safetensors"
     assert captured.err == ""
+
+
+def test_more_steps_need_another_folder_and_begin_with_the_weights(place, capsys):
+    arguments = ["tiny.toml", "sea.tar", "--device", "cpu"]
+    for _ in range(2):
+        assert command(*arguments, "-o", "run") == 0
+        assert "done after 2 steps" in capsys.readouterr().out
+    before = (place / "run/weights.safetensors").read_bytes()
+    assert command(*arguments, "-o", "run", "--set", "steps=3") == 2
+    assert "other settings (steps); give those or another folder" in capsys.readouterr().err
+    assert (place / "run/weights.safetensors").read_bytes() == before
+    start = ["--set", "start=run/weights.safetensors", "steps=3"]
+    assert command(*arguments, "-o", "more", *start) == 0
+    assert "done after 3 steps" in capsys.readouterr().out
 
 
 def test_a_rank_without_other_processes_means_nothing(place, monkeypatch, capsys):
@@ -153,7 +167,20 @@ def test_list_of_settings(capsys):
     assert {line.partition("\t")[0] for line in lines} == shipped_settings().keys()
     assert all(len(line.partition("\t")[2]) > 40 for line in lines)
     assert command("--list", "--json") == 0
-    assert len(json.loads(capsys.readouterr().out)) == len(lines)
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert len(rows) == len(lines)
+    for line in lines:
+        sets = read_settings(line.partition("\t")[0]).data.datasets
+        assert rows[line.partition("\t")[0]]["sets"] == list(sets)
+        assert all(name in line.partition("Needs packs or folders named ")[2] for name in sets)
+        assert ("Needs" in line) == bool(sets)
+
+
+def test_one_of_several_sets_is_chosen(place, capsys):
+    arguments = ["tiny.toml", "sea.tar", "land.tar", "-o", "run", "--device", "cpu"]
+    assert command(*arguments, "--set", 'data.datasets=["land", "nowhere"]') == 2
+    assert "there is no set nowhere in the data, which has land, sea" in capsys.readouterr().err
+    assert command(*arguments, "--set", 'data.datasets=["land"]') == 0
 
 
 def test_left_out_members_are_told(place, write_pack, capsys):
@@ -189,6 +216,9 @@ def test_all_damaged_images_are_listed_at_once(place, capsys):
         ([], "no settings were given"),
         (["tiny.toml"], "no data was given"),
         (["tiny.toml", "nowhere"], "nowhere does not exist"),
+        (["sea.tar", "photo"], "sea.tar seems to be data; give the settings first"),
+        ([".", "tiny.toml"], ". seems to be data"),
+        (["nir", "sea.tar"], "srif_nir in the data, which has sea; give it, or change data.data"),
         (["fotos", "sea.tar"], "fotos"),
         (["tiny.toml", "sea.tar", "--set", "nothing=1"], "there is no setting nothing"),
         (["tiny.toml", "sea.tar", "--set", "steps"], "NAME=VALUE"),

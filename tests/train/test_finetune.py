@@ -231,6 +231,18 @@ def test_another_recipe_needs_another_folder(place, changes, message, run, write
     assert digests(place / "out") == before
 
 
+def test_the_folder_of_a_run_is_not_its_model(place, run):
+    (place / "earlier").mkdir()
+    (place / "weights.safetensors").rename(place / "earlier/weights.safetensors")
+    with pytest.raises(InputError, match=r"earlier is no model; .* earlier/weights.safetensors"):
+        run(model="earlier")
+
+
+def test_a_folder_named_as_a_model_can_be_data(place, run):
+    (place / "pairs").rename(place / "photo")
+    assert run(data=("photo",), seconds=1e-9).record.recipe.training
+
+
 def test_a_folder_with_something_else_is_refused(place, run):
     (place / "out").mkdir()
     (place / "out/diary.txt").write_text("mine")
@@ -249,6 +261,11 @@ def test_a_folder_with_something_else_is_refused(place, run):
     [
         ({"model": "nobody"}, "no model 'nobody'"),
         ({"data": ()}, "no data was given"),
+        ({"model": "pairs", "data": ("photo",)}, "pairs and photo seem swapped; .* first .photo"),
+        ({"model": "few", "data": ("weights.safetensors",)}, "few and weights.* seem swapped"),
+        ({"data": ("pairs", "photo")}, "photo is a model, not data"),
+        ({"model": "few"}, "few is no model; give first what to start from .*photo"),
+        ({"model": "photos.tar"}, "photos.tar is no model"),
         ({"data": ("few",)}, "7 of 7 pairs can be used, 8 are needed"),
         ({"data": ("photos.tar",)}, "single image"),
         ({"data": ("moved.jsonl",)}, "0 of 9 .* a transform of its own"),

@@ -61,13 +61,14 @@ def train(
     output
         folder of the run [default: training]
     device
-        auto, cpu, cuda, cuda:N or mps
+        auto, cpu, cuda or cuda:N
     seconds
         pause after so long; settings that name no number of steps train as many as fit
     changes
         NAME=VALUE of single settings, as losses.agents=0
     listing
-        list the shipped settings: for what, how long on what hardware, and the figures to expect
+        list the shipped settings: for what, with what data, how long on what hardware, and the
+        figures to expect
     as_json
         print one JSON object and nothing else
     quiet
@@ -175,13 +176,22 @@ def _tell(state: "TrainState", is_finished: bool, folder: Path, out: Output) -> 
 
 
 def _list_settings(out: Output) -> int:
-    from sdme.train.settings_files import shipped_settings, summary_of
+    from sdme.train.settings_files import sets_of, shipped_settings, summary_of
 
     rows: list[dict[str, Any]] = [
-        {"name": name, "summary": summary_of(path), "file": str(path)}
+        {
+            "name": name,
+            "summary": summary_of(path),
+            "sets": list(sets_of(path)),
+            "file": str(path),
+        }
         for name, path in shipped_settings().items()
     ]
     out.result(rows)
     for row in rows:
-        out.line(f"{row['name']}\t{row['summary']}")
+        needed = ""
+        if row["sets"]:
+            names = ", ".join(row["sets"])
+            needed = f" Needs packs or folders named {names}; for others --set data.datasets=[]."
+        out.line(f"{row['name']}\t{row['summary']}{needed}")
     return 0

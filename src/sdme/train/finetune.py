@@ -25,7 +25,7 @@ from sdme.evaluate.runner import Progress
 from sdme.files import replacing, write_text
 from sdme.model.weights import load_network, records, usable_device
 from sdme.train.checkpoint import TrainState
-from sdme.train.finetune_data import FinetuneData, read_data
+from sdme.train.finetune_data import FinetuneData, check_order, read_data
 from sdme.train.finetune_record import (
     CARD,
     CHECK,
@@ -130,6 +130,7 @@ def finetune(
         raise InputError("fine-tuning runs in one process; on several GPUs use sdme train")
     options, folder = options or FinetuneOptions(), Path(folder)
     tell, show = tell or (lambda line: None), progress or (lambda done, total, what: None)
+    check_order(model, data)
     record = read_record(folder)
     found = read_data(
         data,

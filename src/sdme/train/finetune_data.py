@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdme.data.manifest import SUFFIXES
 from sdme.data.pair_check import check_pairs
 from sdme.data.pair_report import PairReport, pair_name
 from sdme.data.pairs import ImagePair, PairList, Problem
 from sdme.data.sources import read_all
 from sdme.errors import InputError
+from sdme.model.weights import records
+from sdme.train.finetune_record import WEIGHTS
 from sdme.train.holdout import LEAST_HELD_OUT, LEAST_TRAINING, Split, split_pairs
 
 Inputs = Sequence[str | Path]
@@ -23,6 +26,33 @@ class FinetuneData:
     photos: tuple[ImagePair, ...]
     report: PairReport
     photo_problems: tuple[Problem, ...] = ()
+
+
+def check_order(model: str, data: Inputs) -> None:
+    """Check that the model is none of the data, nor one of the data a model.
+
+    Raises:
+        InputError: they are swapped, or the folder of a run stands for the weights in it.
+    """
+    names = [record.name for record in records()]
+    path = Path(model)
+    models = [one for one in map(str, data) if one in names and not Path(one).exists()]
+    models += [one for one in map(str, data) if Path(one).suffix == ".safetensors"]
+    is_data = model not in names and (path.is_dir() or path.suffix.lower() in (".tar", *SUFFIXES))
+    if models and is_data:
+        raise InputError(
+            f"{model} and {models[0]} seem swapped; give the model first ({models[0]}), then the "
+            "data"
+        )
+    if models:
+        raise InputError(f"{models[0]} is a model, not data; give one model, and then the data")
+    if is_data:
+        weights = path / WEIGHTS
+        hint = f", or {weights}" if weights.is_file() else ""
+        raise InputError(
+            f"{model} is no model; give first what to start from (one of {', '.join(names)}, or a "
+            f".safetensors file{hint}), then the data"
+        )
 
 
 def read_data(

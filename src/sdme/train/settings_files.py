@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sdme.config import TrainSettings
 from sdme.errors import InputError
 
+_DATA_SUFFIXES = (".tar", ".csv", ".jsonl")
 FOLDER = Path(__file__).parent / "settings"
 
 
@@ -29,6 +30,11 @@ def summary_of(path: Path) -> str:
     return " ".join(lines)
 
 
+def sets_of(path: Path) -> tuple[str, ...]:
+    """Names of the sets that a settings file trains on, without any other; none: whatever comes."""
+    return read_settings(path).data.datasets
+
+
 def read_settings(name_or_path: str | Path, changes: Sequence[str] = ()) -> TrainSettings:
     """Settings by a shipped name or from a TOML file; ``changes`` go over what it says.
 
@@ -41,6 +47,11 @@ def read_settings(name_or_path: str | Path, changes: Sequence[str] = ()) -> Trai
     """
     shipped = shipped_settings()
     path = shipped.get(str(name_or_path), Path(name_or_path))
+    if path.is_dir() or path.suffix.lower() in _DATA_SUFFIXES:
+        raise InputError(
+            f"{name_or_path} seems to be data; give the settings first (one of "
+            f"{', '.join(shipped)}, or a TOML file), then the data"
+        )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
