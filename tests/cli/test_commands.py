@@ -294,6 +294,13 @@ def test_unknown_devices(here, capsys, device):
     assert names(here) == []
 
 
+@pytest.mark.parametrize("name", ["register", "evaluate", "compare", "train", "finetune"])
+def test_help_names_the_devices_that_can_be_had(name, capsys):
+    assert main([name, "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "cuda:N" in said and "mps" not in said
+
+
 def test_doctor_json_knows_its_libraries(capsys):
     code = main(["doctor", "--json"])
     said = json.loads(capsys.readouterr().out)

@@ -67,11 +67,10 @@ def _devices() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("device cpu", "ok", f"{torch.get_num_threads()} threads on {cores} cores")
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    names += ["mps"] if torch.backends.mps.is_available() else []
     if not names:
         yield Finding("accelerator", "note", "none found; everything runs on the processor")
     for name in names:
-        title = torch.cuda.get_device_name(name) if name.startswith("cuda") else "Apple GPU"
+        title = torch.cuda.get_device_name(name)
         try:
             total = float(torch.ones(8, device=name).sum())
         except RuntimeError as error:

@@ -37,7 +37,7 @@ class RunOptions:
     part
         part of a published set
     device
-        auto, cpu, cuda, cuda:N or mps, for methods that run on PyTorch
+        auto, cpu, cuda or cuda:N, for methods that run on PyTorch
     workers
         processes [default: one a core, or one on a GPU]
     threads

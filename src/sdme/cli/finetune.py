@@ -29,7 +29,7 @@ class FinetuneFlags:
     photos
         single images (packs) to train on beside the pairs
     device
-        auto, cpu, cuda, cuda:N or mps
+        auto, cpu, cuda or cuda:N
     size
         a crop of 96 px in 144 px a step, or 4 of 128 px in 192 px [default: small on a CPU]
     steps

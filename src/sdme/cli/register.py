@@ -65,7 +65,7 @@ def register(
     initial
         transform file to start from, for images that only fine alignment brings together
     device
-        auto, cpu, cuda, cuda:N or mps
+        auto, cpu, cuda or cuda:N
     max_side
         images are shrunk to this longer side (px) for the network, never for the result
     interpolation
