@@ -22,6 +22,7 @@ from sdme.model.strided import Residual
 
 CELL = 8  # pixels
 LARGEST_STEP = 0.5  # of an increment's entries, on scaled coordinates
+LARGEST_TILT = 0.3  # of its last two, so that no corner comes near the horizon
 UNIT_SIDE = 128  # errors are told as if the fixed image had sides of about this many pixels
 LEAST_ERROR = 0.1  # px of it; smaller errors are all alike
 
@@ -82,8 +83,8 @@ class Aggregator(nn.Module):
             nn.SiLU(),
         )
         self.vote = nn.Conv2d(channels, 5, 1)
-        nn.init.zeros_(self.vote.weight)
-        nn.init.zeros_(self.vote.bias)
+        for parameter in self.vote.parameters():
+            nn.init.zeros_(parameter)
         self.judge = nn.Sequential(nn.Linear(2 * channels + 2, 64), nn.SiLU(), nn.Linear(64, 1))
         self.sharpness = nn.Parameter(torch.tensor(2.3))
         self.damping = nn.Parameter(torch.full((8,), -6.0))
@@ -91,7 +92,8 @@ class Aggregator(nn.Module):
     def volume(self, fixed: Float[Tensor, "b c h w"], moving: Float[Tensor, "b c h2 w2"]) -> Volume:
         """Inner products of all fixed with all moving cells, and coarser copies of them."""
         height, width = fixed.shape[-2:]
-        values = fixed.flatten(2).mT @ moving.flatten(2)
+        with torch.autocast(fixed.device.type, enabled=False):
+            values = fixed.flatten(2).mT @ moving.flatten(2)
         scales = [values.flatten(0, 1).unflatten(1, (1, *moving.shape[-2:]))]
         for _ in range(self.scales - 1):
             scales.append(F.avg_pool2d(scales[-1], 2, ceil_mode=True))
@@ -111,27 +113,28 @@ class Aggregator(nn.Module):
         There may be several ``H`` for each pair of a volume, one after the other. ``valid`` are the
         shares of the fixed and of the moving cells that hold data, where not all do.
         """
-        width, height = volume.width, volume.height
-        cells = (pixel_grid(width, height, like=H) + 0.5) * CELL - 0.5
-        windows, offsets = self._look_up(volume, cells, H)
-        middle = apply_homography(H, cells[None])
-        there = sample(contexts[1], (middle + 0.5) / CELL - 0.5).unflatten(2, (height, width))
-        inside = _is_inside(middle, moving_size) & _is_inside(cells[None], fixed_size)
-        inside = inside.to(H.dtype).view(-1, 1, height, width)
-        if valid[0] is not None:
-            inside = inside * valid[0]
-        if valid[1] is not None:
-            share = valid[1].expand(len(H), -1, -1, -1)
-            inside = inside * sample(share, (middle + 0.5) / CELL - 0.5).view_as(inside)
-        expected, certainty = self._expected_shift(windows[:, : len(offsets)], offsets)
-        entered = torch.cat([windows, contexts[0], there, expected / CELL, inside], dim=1)
-        hidden = self.read(entered)
-        shift, information = self._believed(self.vote(hidden).float(), expected, certainty, inside)
-        matrix = self._solve(H, shift, information)
-        pooled = [hidden.mean((2, 3)), _mean_where(hidden, inside)]
-        spread = (information[:, 0] + information[:, 2]).mean((1, 2)), inside.mean((1, 2, 3))
-        evidence = torch.cat([*(p.float() for p in pooled), torch.stack(spread, -1)], dim=-1)
-        return Vote(matrix, shift, self.judge(evidence)[:, 0])
+        with torch.autocast(H.device.type, enabled=False):
+            width, height = volume.width, volume.height
+            cells = (pixel_grid(width, height, like=H) + 0.5) * CELL - 0.5
+            windows, offsets = self._look_up(volume, cells, H)
+            middle = apply_homography(H, cells[None])
+            there = sample(contexts[1], (middle + 0.5) / CELL - 0.5).unflatten(2, (height, width))
+            inside = _is_inside(middle, moving_size) & _is_inside(cells[None], fixed_size)
+            inside = inside.to(H.dtype).view(-1, 1, height, width)
+            if valid[0] is not None:
+                inside = inside * valid[0]
+            if valid[1] is not None:
+                share = valid[1].expand(len(H), -1, -1, -1)
+                inside = inside * sample(share, (middle + 0.5) / CELL - 0.5).view_as(inside)
+            expected, certainty = self._expected_shift(windows[:, : len(offsets)], offsets)
+            entered = torch.cat([windows, contexts[0], there, expected / CELL, inside], dim=1)
+            hidden = self.read(entered)
+            shift, information = self._believed(self.vote(hidden), expected, certainty, inside)
+            matrix = self._solve(H, shift, information)
+            pooled = [hidden.mean((2, 3)), _mean_where(hidden, inside)]
+            spread = (information[:, 0] + information[:, 2]).mean((1, 2)), inside.mean((1, 2, 3))
+            evidence = torch.cat([*pooled, torch.stack(spread, -1)], dim=-1)
+            return Vote(matrix, shift, self.judge(evidence)[:, 0])
 
     def _look_up(
         self, volume: Volume, cells: Tensor, H: Tensor
@@ -180,6 +183,7 @@ class Aggregator(nn.Module):
         damping = (hessian.diagonal(dim1=-2, dim2=-1) + 1e-3) * self.damping.clamp(-12, 4).exp()
         step = solve_spd(hessian + torch.diag_embed(damping + 1e-6), gradient)
         step = torch.nan_to_num(step).clamp(-LARGEST_STEP, LARGEST_STEP)
+        step = torch.cat([step[:, :6], step[:, 6:].clamp(-LARGEST_TILT, LARGEST_TILT)], dim=1)
         return normalise(H @ grid.from_unit @ increment(step) @ grid.to_unit)
 
 
