@@ -13,6 +13,7 @@ from sdme.data.pairs import ImageFile, ImagePair, Problem
 from sdme.evaluate.case import Case, CaseKey
 from sdme.evaluate.page import render_page
 from sdme.evaluate.page_tables import Table
+from sdme.evaluate.plots import make_plots
 from sdme.evaluate.presentation import Presentation
 
 VOID = {"meta", "img", "br"}
@@ -76,15 +77,10 @@ def scores(score):
     return out
 
 
-@pytest.fixture
-def no_plots(monkeypatch):
-    """Plots take their time and are looked at elsewhere."""
-    monkeypatch.setattr("sdme.evaluate.page.make_plots", lambda *_: [])
-
-
 @pytest.fixture(scope="module")
 def page(scores):
-    return render_page(scores, draw, [TABLE], FACTS, "9.9", OURS)
+    plots = make_plots(scores, OURS.ours)
+    return render_page(scores, draw, [TABLE], FACTS, "9.9", OURS, plots=plots)
 
 
 def test_page_is_whole_and_refers_to_nothing_outside(page):
@@ -131,7 +127,6 @@ def test_pictures_are_those_of_ours_and_decode(page):
         assert cv2.imdecode(data, cv2.IMREAD_COLOR) is not None
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_what_comes_from_data_is_escaped(scores):
     problems = [Problem("<img src=x onerror=1>", "why & <why>")] * 30
     text = render_page(
@@ -158,12 +153,12 @@ def test_what_comes_from_data_is_escaped(scores):
 
 def test_a_name_of_a_method_cannot_break_out_of_a_plot(score):
     rows = [score(1.0, index=i, method="</svg><script>alert(1)</script>") for i in range(3)]
-    text = render_page(rows, draw, [], {}, "9.9")
+    text = render_page(rows, draw, [], {}, "9.9", plots=make_plots(rows))
     Reader(text)
+    assert "alert(1)" in text
     assert "<script>alert" not in text
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_failures_are_shown_with_their_number(scores):
     text = render_page(scores, draw, [], {}, "9.9", shown="sift")
     assert "No answer (2 of 2)" in text
@@ -171,7 +166,6 @@ def test_failures_are_shown_with_their_number(scores):
     assert text.count('<div class="none">no answer<') == 2 * 2
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_the_best_method_is_shown_where_none_is_ours(scores):
     assert "Pictures of sift" in render_page(scores, draw, [], {}, "9.9")
     assert "Pictures of sift" in render_page(
@@ -180,7 +174,8 @@ def test_the_best_method_is_shown_where_none_is_ours(scores):
 
 
 def test_the_same_run_gives_the_same_page(scores, page):
-    assert render_page(scores, draw, [TABLE], FACTS, "9.9", OURS) == page
+    plots = make_plots(scores, OURS.ours)
+    assert render_page(scores, draw, [TABLE], FACTS, "9.9", OURS, plots=plots) == page
 
 
 def test_nothing_at_all_is_a_page():
@@ -189,14 +184,12 @@ def test_nothing_at_all_is_a_page():
     assert "No method has a result yet." in text
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_nothing_but_failures_is_a_page(crash):
     text = render_page([crash(index=i) for i in range(3)], draw, [], {}, "9.9")
     Reader(text)
     assert "median infinite; 3 had no answer" in text
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_an_unreadable_image_is_told_in_place_of_its_pictures(scores):
     def unreadable(_score):
         raise OSError("disk <gone>")
@@ -206,7 +199,6 @@ def test_an_unreadable_image_is_told_in_place_of_its_pictures(scores):
     assert "no picture: disk &lt;gone&gt;" in text
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_two_methods_side_by_side_and_the_conclusion(scores):
     said = Presentation(
         "Before and after", ["ours"], "sift", conclude=lambda rows: f"<{len(rows)} scores>"
@@ -224,7 +216,6 @@ def test_two_methods_side_by_side_and_the_conclusion(scores):
     assert 'best: 0.50 px</b> <span class="soft">(sift: 1.00 px; unregistered:' in text
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_uneven_runs_are_warned_of(scores):
     fewer = [s for s in scores if s.method == "ours" or s.index < 3]
     assert "ours 8, sift 6" not in render_page(scores, draw, [], {}, "9.9")

@@ -82,24 +82,26 @@ def test_photos_are_left_out_only_where_there_is_something_else(plots):
 
 def test_plots_are_bare_and_take_the_colours_of_the_page(plots):
     for plot in plots.values():
-        assert plot.svg.startswith("<svg")
-        bare = re.sub(r' xmlns(:\w+)?="[^"]*"', "", plot.svg)
+        assert plot.inline.startswith("<svg")
+        bare = re.sub(r' xmlns(:\w+)?="[^"]*"', "", plot.inline)
         assert "http" not in bare
         assert "<metadata" not in bare
         assert "var(--ink)" in bare
-        assert "#1d2129" not in bare
+        assert "#1d2129" not in bare and "#1d2129" in plot.svg
+        # the paper, a rectangle of the plot's size, is there in the file alone
+        assert "#ffffff" in plot.svg and "#ffffff" not in bare
 
 
 def test_ids_are_unique_on_a_page(plots):
-    ids = [found for plot in plots.values() for found in re.findall(r' id="([^"]*)"', plot.svg)]
+    ids = [found for plot in plots.values() for found in re.findall(r' id="([^"]*)"', plot.inline)]
     assert len(ids) == len(set(ids))
 
 
 def test_the_same_scores_give_the_same_files_and_leave_settings_alone(tmp_path):
     before = dict(matplotlib.rcParams)
-    first = [path.read_bytes() for path in write_plots(tmp_path, run(), ["ours"])]
+    first = [path.read_bytes() for path in write_plots(tmp_path, make_plots(run(), ["ours"]))]
     assert [path.stem for path in (tmp_path / "plots").iterdir() if path.suffix == ".svg"]
-    second = [path.read_bytes() for path in write_plots(tmp_path, run(), ["ours"])]
+    second = [path.read_bytes() for path in write_plots(tmp_path, make_plots(run(), ["ours"]))]
     assert first == second
     assert len(first) == len(NAMES)
     assert dict(matplotlib.rcParams) == before
@@ -155,5 +157,5 @@ def test_every_name_of_a_legend_lies_within_the_plot(names):
 def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write") as caught:
-        write_plots(tmp_path / "file", run(cases=3))
+        write_plots(tmp_path / "file", make_plots(run(cases=3)))
     assert "\n" not in str(caught.value)

@@ -19,7 +19,7 @@ from sdme.evaluate.figures import Figures, figures_of
 from sdme.evaluate.methods import method_label
 from sdme.evaluate.page import render_page
 from sdme.evaluate.page_tables import tables_of_report
-from sdme.evaluate.plots import write_plots
+from sdme.evaluate.plots import make_plots, write_plots
 from sdme.evaluate.presentation import Presentation, setting_of
 from sdme.evaluate.protocol import PROTOCOLS, Protocol, case_keys, draw_case
 from sdme.evaluate.record import current_circumstances, usable_cores
@@ -247,7 +247,8 @@ def _write(
     except InputError as error:
         files["parquet"] = None
         tell(str(error))
-    write_plots(folder, scores, presentation.ours)
+    plots = make_plots(scores, presentation.ours)
+    write_plots(folder, plots)
     files["plots"] = folder / PLOTS
     if comparisons:
         comparison = comparison_to_markdown(comparisons)
@@ -267,6 +268,7 @@ def _write(
         facts,
         __version__,
         presentation,
+        plots=plots,
         settings=settings,
         problems=run.problems,
     )

@@ -23,7 +23,7 @@ from sdme.evaluate.pictures import (
     picture_side,
     worst_answers,
 )
-from sdme.evaluate.plots import make_plots
+from sdme.evaluate.plots import Plot
 from sdme.evaluate.presentation import Presentation
 from sdme.evaluate.score import Score
 
@@ -65,6 +65,7 @@ def render_page(
     version: str,
     presentation: Presentation | None = None,
     *,
+    plots: Sequence[Plot] = (),
     shown: str | None = None,
     settings: Mapping[str, str] | None = None,
     problems: Sequence[Problem] = (),
@@ -103,7 +104,7 @@ def render_page(
         facts=facts,
         sentences=_sentences(found, method),
         tables=tables,
-        plots=make_plots(scores, ours),
+        plots=plots,
         methods=[
             MethodView(t.method, (settings or {}).get(t.method, ""), len(t.cases), _unanswered(t))
             for t in found

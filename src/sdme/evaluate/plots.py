@@ -27,7 +27,7 @@ from sdme.files import write_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _SOFT, _LINE = "#1d2129", "#5b6472", "#dde1e7"
+_INK, _SOFT, _LINE, _PAPER = "#1d2129", "#5b6472", "#dde1e7", "#ffffff"
 _THEMED = {_INK: "var(--ink)", _SOFT: "var(--soft)", _LINE: "var(--line)"}
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -50,7 +50,7 @@ _SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot to be put into a page; its text and axes take the page's colours."""
+    """A plot as a file of its own, on white paper; ``is_wide`` says that it has several panels."""
 
     name: str
     title: str
@@ -58,41 +58,21 @@ class Plot:
     svg: str
     is_wide: bool
 
+    @property
+    def inline(self) -> str:
+        """The same for a page: bare and see-through, text and axes in the colours of the page."""
+        text = self.svg[self.svg.index("<svg") :].replace(f"fill: {_PAPER}", "fill: none", 1)
+        text = re.sub(r' id="[a-z0-9.]+_\d+"', "", text)
+        for colour, variable in _THEMED.items():
+            text = text.replace(colour, variable)
+        return text
+
 
 def make_plots(scores: Sequence[Score], ours: Sequence[str] = ()) -> list[Plot]:
     """All plots for which there is something to show; ``ours`` are methods to bring out."""
-    return [
-        Plot(name, title, caption, _svg(figure, name, True), len(figure.axes) > 1)
-        for name, title, caption, figure in _figures(scores, ours)
-    ]
-
-
-def write_plots(
-    folder: str | Path, scores: Sequence[Score], ours: Sequence[str] = ()
-) -> list[Path]:
-    """Write ``plots/NAME.svg`` into the folder, on white paper; returns the files.
-
-    Raises:
-        InputError: the folder cannot be written to.
-    """
-    place = Path(folder) / "plots"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {place}: {error.strerror}; choose another place") from None
-    files = []
-    for name, _, _, figure in _figures(scores, ours):
-        files.append(place / f"{name}.svg")
-        write_text(files[-1], _svg(figure, name, is_inline=False))
-    return files
-
-
-def _figures(
-    scores: Sequence[Score], ours: Sequence[str]
-) -> Iterator[tuple[str, str, str, "Figure"]]:
-    """Name, title, caption and figure of each plot; one without anything to show is left out."""
     styles = method_styles(list(by_method(scores)), ours)
     population, words = _main_population(scores)
+    plots = []
     for name, title, caption, draw, rows in (
         (
             "error_curves",
@@ -107,9 +87,28 @@ def _figures(
     ):
         with _plot_settings(name):
             figure = draw(rows, styles)
-        if figure is not None:
-            told = caption if rows is scores else f"{caption} {words}"
-            yield name, title, told, figure
+            if figure is not None:
+                told = caption if rows is scores else f"{caption} {words}"
+                plots.append(Plot(name, title, told, _svg(figure), len(figure.axes) > 1))
+    return plots
+
+
+def write_plots(folder: str | Path, plots: Sequence[Plot]) -> list[Path]:
+    """Write ``plots/NAME.svg`` into the folder; returns the files.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    place = Path(folder) / "plots"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {place}: {error.strerror}; choose another place") from None
+    files = []
+    for plot in plots:
+        files.append(place / f"{plot.name}.svg")
+        write_text(files[-1], plot.svg)
+    return files
 
 
 _CURVES = (
@@ -148,18 +147,9 @@ def _plot_settings(name: str) -> Iterator[None]:
         yield
 
 
-def _svg(figure: "Figure", name: str, is_inline: bool) -> str:
-    """SVG without date and tool; an inline one is bare, see-through and in the page's colours."""
+def _svg(figure: "Figure") -> str:
+    """SVG without date and tool."""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with _plot_settings(name):
-        paper = "none" if is_inline else "white"
-        figure.savefig(stream, format="svg", metadata=nothing, facecolor=paper)
-    text = stream.getvalue()
-    if not is_inline:
-        return text
-    text = text[text.index("<svg") :]
-    text = re.sub(r' id="[a-z0-9.]+_\d+"', "", text)
-    for colour, variable in _THEMED.items():
-        text = text.replace(colour, variable)
-    return text
+    figure.savefig(stream, format="svg", metadata=nothing, facecolor=_PAPER)
+    return stream.getvalue()
