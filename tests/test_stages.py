@@ -14,7 +14,7 @@ def test_refinement_weights_are_the_repeatability_or_one_for_all():
     network = SdmeNetwork(NetworkSettings(descriptor_channels=16, agents=3, agent_heads=2)).eval()
     image = np.random.default_rng(0).integers(0, 255, (48, 56, 3), dtype=np.uint8)
     settings = RegisterSettings()
-    frame = make_frame(image, "image", settings.max_side)
+    frame = make_frame(image, "image", 64)
     with torch.inference_mode():
         weighted = look(network, frame, settings).weight
         plain = look(network, frame, RegisterSettings(refine=RefineSettings(weighted=False))).weight

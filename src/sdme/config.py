@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
 Stages = Literal["sparse", "dense", "sparse-to-dense"]
+PAPER_SIDE = 640  # px; what networks of the preset paper are given unless another side is asked for
 MAX_PIXELS = 400_000_000  # of an image that is read, and of a grid that is warped onto
 
 
@@ -143,17 +144,58 @@ class VerdictSettings(Settings):
     )
 
 
+class FastRegisterSettings(Settings):
+    """Registration with a network of the preset ``fast``; pixels are those of its frames.
+
+    What the network says of its own error is told as if the fixed image had 128 px a side.
+    """
+
+    max_side: int = Field(
+        default=512, ge=32, description="images are shrunk to this longer side for the network"
+    )
+    cells: int = Field(default=2048, ge=4, description="so many cells an image are matched at most")
+    estimate: EstimateSettings = EstimateSettings(threshold=3)
+    turns: int = Field(default=4, ge=0, description="of the votes, for every candidate")
+    refined: int = Field(default=1, ge=1, description="so many of the best candidates are refined")
+    steps: tuple[int, int, int] = Field(
+        default=(8, 5, 4), description="of Lucas-Kanade at 1/2, 1/4 and 1/8"
+    )
+    max_harm: float = Field(
+        default=0.25,
+        ge=0,
+        description="refinement may raise the logarithm of the predicted error by so much",
+    )
+    aligned_below: float = Field(
+        default=3, gt=0, description="predicted corner error of what is aligned, px of 128"
+    )
+    uncertain_below: float = Field(
+        default=10, gt=0, description="the same of what is uncertain; beyond it has failed"
+    )
+
+    @model_validator(mode="after")
+    def _check_limits(self) -> Self:
+        if self.uncertain_below < self.aligned_below:
+            raise ValueError(
+                f"uncertain_below {self.uncertain_below} is less than aligned_below "
+                f"{self.aligned_below}; what is aligned has the smaller error"
+            )
+        return self
+
+
 class RegisterSettings(Settings):
-    """The whole pipeline."""
+    """The whole pipeline; ``keypoints`` to ``refine`` are for the preset ``paper``."""
 
     stages: Stages = "sparse-to-dense"
-    max_side: int = Field(
-        default=640, ge=32, description="images are shrunk to this longer side for the network"
+    max_side: int | None = Field(
+        default=None,
+        ge=32,
+        description="images are shrunk to this longer side for the network; none: what suits it",
     )
     keypoints: KeypointSettings = KeypointSettings()
     estimate: EstimateSettings = EstimateSettings()
     refine: RefineSettings = RefineSettings()
     verdict: VerdictSettings = VerdictSettings()
+    fast: FastRegisterSettings = FastRegisterSettings()
 
 
 class DataSettings(Settings):
@@ -174,6 +216,11 @@ class DataSettings(Settings):
     stored_side: int = Field(default=320, ge=32, description="side of the stored squares, px")
     smallest_scale: float = Field(default=0.6, gt=0, description="stored px a crop px, at least")
     rotation: float = Field(default=10, ge=0, description="crops are turned by up to this, degrees")
+    turned_share: float = Field(
+        default=0, ge=0, le=1, description="share of pairs whose images are turned and scaled"
+    )
+    turn: float = Field(default=30, ge=0, le=180, description="by up to this, degrees")
+    zoom: float = Field(default=1.4, ge=1, description="and by up to this factor, either way")
     pair_share: float = Field(default=0.6, ge=0, le=1, description="share of real pairs in a batch")
     photo_synthesis: float = Field(
         default=0.8, ge=0, le=1, description="share of photos of which one side is re-rendered"

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,23 @@ import torch
 from torch import nn
 
 from sdme.config import RegisterSettings
-from sdme.frames import ImageSource, Pair, make_frame
+from sdme.fast_stages import (
+    Views,
+    best_of,
+    longest_side,
+    match_cells,
+    refine_candidates,
+    starts,
+    vote,
+)
+from sdme.fast_verdict import judge_prediction
+from sdme.frames import ImageSource, Matrix, Pair, make_frame
+from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL, load_network, usable_device
 from sdme.result import Matches, Registration
 from sdme.stages import Clock, Sparse, look, match_and_estimate, refine_best, verdict_on
 from sdme.transform import Transform
+from sdme.verdict import Verdict
 
 Model = str | os.PathLike[str] | nn.Module
 
@@ -36,9 +49,11 @@ def register(
     guess on structure maps, ``sparse-to-dense`` refines what the matches gave, or a guess if they
     gave nothing. The guess is ``initial``; without one the fixed image is laid on the middle of
     the moving one, and if their sizes differ also stretched over it, and the better answer counts.
+    A network of the preset ``fast`` lets its cells vote before it refines, on what the matches gave
+    and on the guesses alike, and the answer is what it believes to be closest.
 
-    ``model`` names shipped weights or a weights file, or is an :class:`SdmeNetwork`, which is then
-    put in evaluation mode and used where it lies. ``device`` is ``auto`` (CUDA where there is any)
+    ``model`` names shipped weights or a weights file, or is a network, which is then put in
+    evaluation mode and used where it lies. ``device`` is ``auto`` (CUDA where there is any)
     or one that PyTorch knows. ``progress`` is called with the name of each stage as it begins.
 
     Raises:
@@ -47,44 +62,96 @@ def register(
     """
     settings = settings or RegisterSettings()
     clock = Clock(progress)
-    sparse = dense = None
     with torch.inference_mode():
         with clock.stage("read"):
             network = _network(model, device)
+            side = longest_side(network, settings)
             pair = Pair(
-                make_frame(fixed, "fixed image", settings.max_side),
-                make_frame(moving, "moving image", settings.max_side),
+                make_frame(fixed, "fixed image", side), make_frame(moving, "moving image", side)
             )
             guesses = pair.guesses(initial)
         blank = [frame.name for frame in (pair.fixed, pair.moving) if frame.is_blank]
-        if not blank:
-            with clock.stage("extract"):
-                views = look(network, pair.fixed, settings), look(network, pair.moving, settings)
-            if settings.stages != "dense":
-                sparse = match_and_estimate(pair, views, settings, clock)
-            if settings.stages != "sparse":
-                with clock.stage("refine"):
-                    dense = refine_best(views, sparse, guesses, settings)
-    verdict = verdict_on(pair, blank, sparse, dense, settings)
+        if blank:
+            found = Found(verdict_on(pair, blank, None, None, settings))
+        elif isinstance(network, FastNetwork):
+            found = _with_fast(network, pair, guesses, settings, clock)
+        else:
+            found = _with_paper(network, pair, guesses, settings, clock)
+    verdict = found.verdict
     return Registration(
         status=verdict.status,
         reason=verdict.reason,
         message=verdict.message,
         transform=pair.transform(verdict.matrix),
-        matches=_matches(pair, sparse),
+        matches=_matches(pair, found.sparse),
         model=type(model).__name__ if isinstance(model, nn.Module) else str(model),
         fixed_size=pair.fixed.image_size,
         moving_size=pair.moving.image_size,
-        sparse=pair.transform(sparse.answer) if sparse else None,
-        dense=pair.transform(dense.answer) if dense and verdict.matrix is not None else None,
-        residual_before=dense.residual_before if dense else None,
-        residual_after=dense.residual_after if dense else None,
+        sparse=pair.transform(found.sparse.answer) if found.sparse else None,
+        dense=pair.transform(found.dense) if verdict.matrix is not None else None,
+        residual_before=found.residual_before,
+        residual_after=found.residual_after,
+        predicted_error=found.predicted_error,
         timings=clock.seconds(),
         fixed_image=pair.fixed.image,
         moving_image=pair.moving.image,
         fixed_name="" if isinstance(fixed, np.ndarray) else str(fixed),
         moving_name="" if isinstance(moving, np.ndarray) else str(moving),
     )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the stages found, between the frames; ``dense`` is ``None`` unless it was accepted."""
+
+    verdict: Verdict
+    sparse: Sparse | None = None
+    dense: Matrix | None = None
+    residual_before: float | None = None
+    residual_after: float | None = None
+    predicted_error: float | None = None
+
+
+def _with_paper(
+    network: nn.Module, pair: Pair, guesses: list[Matrix], settings: RegisterSettings, clock: Clock
+) -> Found:
+    """Match keypoints; refine on structure maps what the matches gave, or a guess."""
+    sparse = dense = None
+    with clock.stage("extract"):
+        views = look(network, pair.fixed, settings), look(network, pair.moving, settings)
+    if settings.stages != "dense":
+        sparse = match_and_estimate(pair, views, settings, clock)
+    if settings.stages != "sparse":
+        with clock.stage("refine"):
+            dense = refine_best(views, sparse, guesses, settings)
+    verdict = verdict_on(pair, [], sparse, dense, settings)
+    if dense is None:
+        return Found(verdict, sparse)
+    return Found(verdict, sparse, dense.answer, dense.residual_before, dense.residual_after)
+
+
+def _with_fast(
+    network: FastNetwork,
+    pair: Pair,
+    guesses: list[Matrix],
+    settings: RegisterSettings,
+    clock: Clock,
+) -> Found:
+    """Match cells; let them vote on what the matches gave and on the guesses; refine the best."""
+    sparse = None
+    with clock.stage("extract"):
+        views = Views(network, pair)
+    if settings.stages != "dense":
+        sparse = match_cells(views, settings, clock)
+    if settings.stages == "sparse":
+        return Found(verdict_on(pair, [], sparse, None, settings), sparse)
+    with clock.stage("vote"):
+        candidates = vote(views, starts(pair, sparse, guesses, settings), settings.fast)
+    with clock.stage("refine"):
+        best = best_of(pair, refine_candidates(views, candidates, settings), sparse, settings)
+    verdict = judge_prediction(best, pair.fixed.size, pair.moving.size, settings)
+    dense = best.matrix if best.refined else None
+    return Found(verdict, sparse, dense, predicted_error=best.pixels)
 
 
 def _matches(pair: Pair, sparse: Sparse | None) -> Matches:

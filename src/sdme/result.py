@@ -37,6 +37,7 @@ class Reason(enum.StrEnum):
     LOW_OVERLAP = "low_overlap"
     REFINEMENT_REJECTED = "refinement_rejected"
     NO_AGREEMENT = "no_agreement"
+    PREDICTED_ERROR = "predicted_error"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class Registration:
     ``transform`` maps fixed to moving pixels of the original images; it is ``None`` exactly when
     ``status`` is ``failed``. ``sparse`` and ``dense`` are the stages' own answers (``None`` where
     a stage did not run or gave none). ``residual_before`` and ``residual_after`` are the weighted
-    mean squared differences of the structure maps around the refinement. ``timings`` are seconds
+    mean squared differences of the structure maps around the refinement, of models of the preset
+    ``paper``; ``predicted_error`` is the corner error in pixels of the moving image that a model of
+    the preset ``fast`` believes its answer to have, also one that failed. ``timings`` are seconds
     by stage. The images are kept as they were given (own dtype and bands) for :meth:`save`, and
     their names are the paths they came from, empty for arrays.
     """
@@ -80,6 +83,7 @@ class Registration:
     dense: Transform | None = None
     residual_before: float | None = None
     residual_after: float | None = None
+    predicted_error: float | None = None
     timings: dict[str, float] = field(default_factory=dict)
     fixed_image: np.ndarray | None = field(default=None, repr=False)
     moving_image: np.ndarray | None = field(default=None, repr=False)
@@ -144,6 +148,7 @@ class Registration:
             "dense": None if self.dense is None else self.dense.to_dict(),
             "residual_before": _finite(self.residual_before),
             "residual_after": _finite(self.residual_after),
+            "predicted_error": _finite(self.predicted_error),
             "model": self.model,
             "timings": {name: round(seconds, 6) for name, seconds in self.timings.items()},
         }

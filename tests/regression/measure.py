@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 import sdme
+from sdme.config import PAPER_SIDE
 
 ROOT = Path(__file__).parent.parent.parent
 STORED = Path(__file__).parent / "stored.json"
@@ -22,7 +23,7 @@ QUICK_SIDE = 192
 
 def cases() -> list[tuple[str, int]]:
     """Names of samples with the longer side, px, at which the network sees them."""
-    full = sdme.RegisterSettings().max_side
+    full = PAPER_SIDE
     names = sorted(path.parent.name for path in (ROOT / "samples").glob("*/truth.json"))
     return [(name, QUICK_SIDE) for name in QUICK] + [(name, full) for name in names]
 

@@ -20,6 +20,7 @@ _STAGES = {
     "extract": "extracting features",
     "match": "matching",
     "estimate": "estimating the transform",
+    "vote": "improving the transform",
     "refine": "refining the transform",
 }
 
@@ -34,7 +35,7 @@ def register(
     stages: Stages = _DEFAULTS.stages,
     initial: Path | None = None,
     device: str = "auto",
-    max_side: Annotated[int, Parameter(validator=Number(gte=32))] = _DEFAULTS.max_side,
+    max_side: Annotated[int, Parameter(validator=Number(gte=32))] | None = None,
     interpolation: Interpolation = "bilinear",
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -68,6 +69,7 @@ def register(
         auto, cpu, cuda or cuda:N
     max_side
         images are shrunk to this longer side (px) for the network, never for the result
+        [default: what suits the model, 640, or 512 if it is of the preset fast]
     interpolation
         how the aligned image is sampled
     as_json

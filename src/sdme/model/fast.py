@@ -6,7 +6,7 @@ stage (:mod:`sdme.model.aggregator`) correlates cells at 1/8; alignment (DA) has
 1/4 and 1/8 with a learned weight at every pixel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,7 @@ class FastFeatures:
 
     ``size`` is (width, height) of the images, px; maps go on beyond it where a side is no multiple
     of 16. ``descriptors`` and ``correlation`` are unit vectors; ``score`` is the logit that a cell
-    finds its partner.
+    finds its partner. ``valid`` is the share of each cell at 1/8 that holds data, ``None`` for all.
     """
 
     size: tuple[int, int]
@@ -47,6 +47,20 @@ class FastFeatures:
     correlation: Float[Tensor, "b d h8 w8"]
     context: Float[Tensor, "b e h8 w8"]
     levels: tuple[Level, Level, Level]
+    valid: Float[Tensor, "b 1 h8 w8"] | None = None
+
+    def masked(self, valid: Bool[Tensor, "b 1 h w"]) -> "FastFeatures":
+        """The same, but neither votes nor alignment look at what holds no data."""
+        if valid.all():
+            return self
+        shares = {cell: share_of_cells(valid, cell) for cell in LEVELS}
+        levels = zip(self.levels, LEVELS, strict=True)
+        return replace(
+            self,
+            correlation=self.correlation * shares[CORRELATION],
+            levels=tuple(Level(v.values, v.weight * shares[cell]) for v, cell in levels),
+            valid=shares[CORRELATION],
+        )
 
     def repeated(self, count: int) -> "FastFeatures":
         """The same images ``count`` times, each beside its copies."""
@@ -58,6 +72,7 @@ class FastFeatures:
             self.size,
             *(copies(getattr(self, n)) for n in ("descriptors", "score", "correlation", "context")),
             levels=tuple(Level(copies(v.values), copies(v.weight)) for v in self.levels),  # type: ignore[arg-type]
+            valid=None if self.valid is None else copies(self.valid),
         )
 
 
@@ -126,6 +141,11 @@ def padded(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     below, right = (-image.shape[-2] % COARSEST, -image.shape[-1] % COARSEST)
     out = F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
     return out.contiguous(memory_format=torch.channels_last)
+
+
+def share_of_cells(valid: Bool[Tensor, "b 1 h w"], cell: int) -> Float[Tensor, "b 1 h2 w2"]:
+    """How much of each cell of a map holds data, 0 to 1."""
+    return F.avg_pool2d(padded(valid.float()), cell)
 
 
 def cell_centres(width: int, height: int, cell: int, like: Tensor) -> Float[Tensor, "n 2"]:

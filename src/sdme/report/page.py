@@ -43,6 +43,8 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "no_agreement": "Matched places agree, but the fine structure of the whole images does not "
         "confirm them: fine alignment leads away from them, or what matched is only a small part, "
         f"such as a logo in both images. {_CHECK}",
+        "predicted_error": "The network itself believes that this is off by more than a few "
+        f"pixels. {_CHECK}",
     },
     "failed": {
         "blank_image": "There is no structure to hold on to. Check that the right file was given, "
@@ -63,6 +65,8 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "images first, or an initial transform of your own, may help.",
         "no_agreement": "Fine alignment ended where the images agree no better than by chance. "
         "They may not show the same scene, or lie too far apart at the start.",
+        "predicted_error": "The network believes that nothing it found is right. The images may "
+        "not show the same scene, or lie too far apart at the start.",
     },
 }
 _FEW_PIXELS, _COARSE = 500, 200
@@ -164,6 +168,8 @@ def _numbers(result: "Registration") -> list[Row]:
     if result.residual_before is not None and result.residual_after is not None:
         change = f"{result.residual_before:.4g} → {result.residual_after:.4g}"
         rows.append(Row("Misfit before → after refinement", change))
+    if result.predicted_error is not None:
+        rows.append(Row("Predicted error of the corners", f"{result.predicted_error:.2g} px"))
     return rows
 
 

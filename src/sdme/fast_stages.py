@@ -1,0 +1,207 @@
+"""The stages of a registration with a network of the preset ``fast``.
+
+:func:`sdme.register` runs them in turn. Matrices map pixels of the fixed frame to pixels of the
+moving one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sdme.config import PAPER_SIDE, FastRegisterSettings, RegisterSettings
+from sdme.estimate import estimate_homography
+from sdme.fast_verdict import Prediction
+from sdme.frames import Frame, Matrix, Pair
+from sdme.geometry.homography import normalise
+from sdme.match import mutual_nearest_neighbours
+from sdme.model.aggregator import UNIT_SIDE, Vote, error_of
+from sdme.model.fast import (
+    DESCRIPTORS,
+    FastFeatures,
+    FastNetwork,
+    cell_centres,
+    cells_inside,
+    share_of_cells,
+)
+from sdme.refine.unrolled import refine_unrolled
+from sdme.result import Reason
+from sdme.stages import Clock, Sparse, device_of
+from sdme.verdict import SparseEvidence, is_plausible, judge_sparse
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a frame that are matched: their centres, px, and descriptors."""
+
+    points: Float[Tensor, "k 2"]
+    descriptors: Float[Tensor, "k c"]
+
+
+class Views:
+    """What the network sees in two frames, in the light of each other."""
+
+    def __init__(self, network: FastNetwork, pair: Pair) -> None:
+        device = device_of(network)
+        frames = (pair.fixed, pair.moving)
+        seen = network(*(frame.pixels.to(device) for frame in frames))
+        self.network, self.pair = network, pair
+        self.fixed, self.moving = (
+            features.masked(frame.valid.to(device))
+            for features, frame in zip(seen, frames, strict=True)
+        )
+        self._volume = network.aggregator.volume(self.fixed.correlation, self.moving.correlation)
+
+    def cells(self, most: int) -> tuple[Cells, Cells]:
+        """The best cells of the fixed and of the moving frame."""
+        fixed, moving = self.pair.fixed, self.pair.moving
+        return best_cells(self.fixed, fixed, most), best_cells(self.moving, moving, most)
+
+    def vote(self, H: Float[Tensor, "n 3 3"]) -> Vote:
+        """One turn of the aggregator from each matrix."""
+        contexts = (
+            self.fixed.context.expand(len(H), -1, -1, -1),
+            self.moving.context.expand(len(H), -1, -1, -1),
+        )
+        valid = self.fixed.valid, self.moving.valid
+        sizes = self.moving.size, self.fixed.size
+        return self.network.aggregator(self._volume, contexts, H, *sizes, valid)
+
+    def align(self, H: Float[Tensor, "n 3 3"], steps: tuple[int, ...]) -> Float[Tensor, "n 3 3"]:
+        """Lucas-Kanade from each matrix."""
+        pair = self.fixed.repeated(len(H)), self.moving.repeated(len(H))
+        iterates = refine_unrolled(*pair, H, self.network.damping, steps)
+        return iterates[-1] if iterates else H
+
+    def on_device(self, matrices: Sequence[Matrix]) -> Float[Tensor, "n 3 3"]:
+        """Matrices as the network takes them."""
+        stacked = torch.from_numpy(np.stack(matrices)).to(self.fixed.context)
+        return normalise(stacked)
+
+
+def longest_side(network: nn.Module, settings: RegisterSettings) -> int:
+    """Side, px, that larger images are shrunk to for the network."""
+    suited = settings.fast.max_side if isinstance(network, FastNetwork) else PAPER_SIDE
+    return settings.max_side or suited
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Homographies, the logarithm of the error that each is believed to have, and their origin."""
+
+    matrices: Float[Tensor, "n 3 3"]
+    log_errors: Float[Tensor, " n"]
+    refined: Bool[Tensor, " n"]
+
+
+def best_cells(features: FastFeatures, frame: Frame, most: int) -> Cells:
+    """The cells with the best scores among those that lie on data, in row order."""
+    height, width = features.score.shape[-2:]
+    centres = cell_centres(width, height, DESCRIPTORS, features.score)
+    kept = cells_inside(features.size, DESCRIPTORS, features.score)
+    kept = kept & (share_of_cells(frame.valid.to(kept.device), DESCRIPTORS) > 0.999)
+    index: Int[Tensor, " k"] = torch.nonzero(kept.flatten())[:, 0]
+    if len(index) > most:
+        best = features.score.flatten()[index].topk(most).indices
+        index = index[best].sort().values
+    return Cells(centres[index], features.descriptors[0].flatten(1)[:, index].T)
+
+
+def match_cells(views: Views, settings: RegisterSettings, clock: Clock) -> Sparse:
+    """Match the cells of two frames and fit a homography to the matches."""
+    fast, pair = settings.fast, views.pair
+    with clock.stage("match"):
+        fixed, moving = views.cells(fast.cells)
+        found = mutual_nearest_neighbours(fixed.descriptors, moving.descriptors)
+        points0 = fixed.points[found.indices0].double().cpu().numpy()
+        points1 = moving.points[found.indices1].double().cpu().numpy()
+    with clock.stage("estimate"):
+        estimate = estimate_homography(points0, points1, fast.estimate)
+        cells = len(fixed.points), len(moving.points)
+        too_few = min(cells) < fast.estimate.min_matches
+        reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(estimate.reason or "none")
+        inliers = int(estimate.inlier.sum())
+        evidence = SparseEvidence(estimate.matrix, reason, cells, len(points0), inliers)
+        reason = judge_sparse(evidence, pair.fixed.size, pair.moving.size, settings.verdict)
+        answer = estimate.matrix if reason is Reason.NONE else None
+    scores = found.scores.cpu().numpy()
+    return Sparse(points0, points1, scores, estimate.inlier, evidence, answer)
+
+
+def starts(
+    pair: Pair, sparse: Sparse | None, guesses: Sequence[Matrix], settings: RegisterSettings
+) -> list[Matrix]:
+    """Where votes begin: at the matches' matrix, however few agree on it, and at the guesses."""
+    found = None if sparse is None else sparse.evidence.matrix
+    sizes = pair.fixed.size, pair.moving.size
+    if found is None or not is_plausible(found, *sizes, settings.verdict):
+        return list(guesses)
+    return [found, *guesses]
+
+
+def vote(views: Views, begun: Sequence[Matrix], settings: FastRegisterSettings) -> Candidates:
+    """Let the cells improve each start; a last turn says how good each has become."""
+    H = views.on_device(begun)
+    for _ in range(settings.turns):
+        H = views.vote(H).matrix
+    return Candidates(H, _believed(views, H), torch.zeros(len(H), dtype=torch.bool))
+
+
+def refine_candidates(views: Views, voted: Candidates, settings: RegisterSettings) -> Candidates:
+    """Refine the best candidates, except where that is believed to harm them."""
+    chosen = ranking(views.pair, voted, settings)[: settings.fast.refined]
+    H = views.align(voted.matrices[chosen], settings.fast.steps)
+    after = _believed(views, H)
+    helps = (after <= voted.log_errors[chosen] + settings.fast.max_harm) & after.isfinite()
+    kept = chosen[helps.cpu()]
+    matrices, errors = voted.matrices.clone(), voted.log_errors.clone()
+    refined = voted.refined.clone()
+    matrices[kept], errors[kept], refined[kept] = H[helps], after[helps], True
+    return replace(voted, matrices=matrices, log_errors=errors, refined=refined)
+
+
+def ranking(pair: Pair, found: Candidates, settings: RegisterSettings) -> Int[Tensor, " n"]:
+    """Candidates from best to worst: plausible ones first, then by predicted error."""
+    sizes, rule = (pair.fixed.size, pair.moving.size), settings.verdict
+    plausible = [is_plausible(m, *sizes, rule) for m in found.matrices.double().cpu().numpy()]
+    errors = found.log_errors.cpu().tolist()
+    return torch.tensor(sorted(range(len(errors)), key=lambda k: (not plausible[k], errors[k])))
+
+
+def best_of(
+    pair: Pair, found: Candidates, sparse: Sparse | None, settings: RegisterSettings
+) -> Prediction:
+    """The best candidate, with what is known of it."""
+    best = int(ranking(pair, found, settings)[0])
+    matrix = found.matrices[best].double().cpu().numpy()
+    log_error = found.log_errors[best].cpu()
+    shrunk = math.sqrt(np.linalg.det(pair.moving.scale[:2, :2]))
+    matches = agreeing = None
+    if sparse is not None:
+        matches = len(sparse.fixed)
+        agreeing = _count_agreeing(matrix, sparse, settings.fast.estimate.threshold)
+    return Prediction(
+        matrix,
+        error=error_of(log_error, (UNIT_SIDE, UNIT_SIDE)).item(),
+        unit=math.sqrt(math.prod(pair.fixed.size)) / UNIT_SIDE / shrunk,
+        refined=bool(found.refined[best]),
+        matches=matches,
+        agreeing=agreeing,
+    )
+
+
+def _believed(views: Views, H: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n"]:
+    """Logarithm of the error of each; infinite where the network has no word on it."""
+    return torch.nan_to_num(views.vote(H).log_error, nan=torch.inf)
+
+
+def _count_agreeing(matrix: Matrix, sparse: Sparse, threshold: float) -> int:
+    if not len(sparse.fixed):
+        return 0
+    gap = cv2.perspectiveTransform(sparse.fixed[None], matrix)[0] - sparse.moving
+    return int((np.linalg.norm(gap, axis=-1) < threshold).sum())

@@ -1,0 +1,60 @@
+"""The verdict on what a network of the preset ``fast`` says of its own answer."""
+
+import numpy as np
+import pytest
+
+from sdme.config import FastRegisterSettings, RegisterSettings
+from sdme.fast_verdict import Prediction, judge_prediction
+from sdme.result import Reason, Status
+
+SIZE = (128, 128)
+SETTINGS = RegisterSettings(fast=FastRegisterSettings(aligned_below=2, uncertain_below=8))
+
+
+def judged(matrix=None, error=1.0, unit=1.0, settings=SETTINGS, **changes):
+    found = Prediction(np.eye(3) if matrix is None else matrix, error, unit, True, **changes)
+    return judge_prediction(found, SIZE, SIZE, settings)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (0.0, Status.ALIGNED),
+        (1.99, Status.ALIGNED),
+        (2.0, Status.UNCERTAIN),
+        (7.99, Status.UNCERTAIN),
+        (8.0, Status.FAILED),
+        (float("inf"), Status.FAILED),
+        (float("nan"), Status.FAILED),
+    ],
+)
+@pytest.mark.parametrize("unit", [1.0, 7.5])
+def test_limits_are_those_of_128_px_at_every_size(error, unit, status):
+    verdict = judged(error=error, unit=unit)
+    assert verdict.status is status
+    assert (verdict.reason is Reason.NONE) == (status is Status.ALIGNED)
+    assert (verdict.matrix is None) == (status is Status.FAILED)
+
+
+def test_figures_are_in_pixels_of_the_moving_image():
+    message = judged(error=3.0, unit=4.0, matches=50, agreeing=7).message
+    assert "off by 12 px, not within 8 px" in message and "7 of 50 matches agree" in message
+    assert "within 32 px" in judged(error=9.0, unit=4.0).message
+    assert "matches" not in judged().message
+
+
+def test_what_no_camera_does_has_failed_whatever_is_believed():
+    for matrix in (np.diag([-1.0, 1, 1]), np.diag([9.0, 1, 1]), np.full((3, 3), np.nan)):
+        verdict = judged(matrix, error=0.1)
+        assert (verdict.status, verdict.reason) == (Status.FAILED, Reason.IMPLAUSIBLE_TRANSFORM)
+
+
+def test_little_overlap_is_never_aligned():
+    matrix = np.array([[1, 0, 120.0], [0, 1, 0], [0, 0, 1]])
+    verdict = judged(matrix, error=0.1)
+    assert (verdict.status, verdict.reason) == (Status.UNCERTAIN, Reason.LOW_OVERLAP)
+
+
+def test_limits_have_an_order():
+    with pytest.raises(ValueError, match="uncertain_below"):
+        FastRegisterSettings(aligned_below=5, uncertain_below=4)
