@@ -16,7 +16,7 @@ GROUPS = 8
 def normed(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, group norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=False),
         nn.GroupNorm(GROUPS, outputs),
         nn.ReLU(inplace=True),
     )
@@ -42,9 +42,12 @@ class Residual(nn.Module):
 
 
 class Down(nn.Sequential):
-    """Half the size, then residual blocks."""
+    """Half the size, then residual blocks.
 
-    def __init__(self, inputs: int, outputs: int, depth: int, kernel: int = 3) -> None:
+    With an even kernel, which alone is centred on the middle of a cell of two by two pixels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, depth: int, kernel: int = 4) -> None:
         super().__init__(
             normed(inputs, outputs, kernel, 2), *(Residual(outputs) for _ in range(depth))
         )
@@ -79,7 +82,7 @@ class Encoder(nn.Module):
         super().__init__()
         sizes = 3, *settings.channels
         self.down = nn.ModuleList(
-            Down(sizes[k], sizes[k + 1], settings.depths[k], 5 if k == 0 else 3) for k in range(4)
+            Down(sizes[k], sizes[k + 1], settings.depths[k], 6 if k == 0 else 4) for k in range(4)
         )
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _c _h _w"]]:
