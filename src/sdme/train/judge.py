@@ -13,7 +13,7 @@ from sdme.train.card import render_card
 from sdme.train.finetune_record import CARD, EVALUATION, HELD_OUT, START, WEIGHTS, Record
 from sdme.train.improvement import improvement
 
-LONGEST_NAME = 24  # letters of a model's name that legends and tables have room for
+LONGEST_NAME = 16  # letters of a model's name that legends and tables have room for
 
 
 def judge(
