@@ -1,15 +1,19 @@
 """The package's own method, with every stage's answer kept."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sdme.config import RegisterSettings
 from sdme.errors import InputError
 from sdme.evaluate.method import Image, Matching, Matrix, Method, MethodResult
+from sdme.evaluate.methods.ours_fast import FAST_STAGES, run_fast
+from sdme.fast_stages import longest_side
 from sdme.frames import Pair, make_frame
-from sdme.model.network import SdmeNetwork
+from sdme.model.fast import FastNetwork
 from sdme.model.weights import load_network, usable_device
 from sdme.stages import (
     Clock,
@@ -38,7 +42,7 @@ def build_ours(model: str | Path, device: str = "cpu") -> Method:
     return network_method(load_network(model, usable_device(device)))
 
 
-def network_method(network: SdmeNetwork, settings: RegisterSettings | None = None) -> Method:
+def network_method(network: nn.Module, settings: RegisterSettings | None = None) -> Method:
     """The stages of a registration with this network.
 
     ``sparse`` is the robust fit to the matches, plausible or not. ``dense-only`` refines the
@@ -47,35 +51,55 @@ def network_method(network: SdmeNetwork, settings: RegisterSettings | None = Non
     initial placement where they gave nothing; it comes last, as the final answer, since the methods
     it is compared with always answer, too. The features are computed once; the seconds of a stage
     are those of what it needs and no other.
+
+    With a network of the preset ``fast``, ``voted`` is where votes lead from the matches' matrix,
+    or from the initial placement if it is not plausible; ``dense-only`` votes before it refines.
+    The final answer is ``refined``: the better one, by predicted error, of the candidates from the
+    matches and from the initial placement, without a verdict.
     """
     settings = settings or RegisterSettings()
     network = network.eval()
 
     def method(fixed: Image, moving: Image, initial: Matrix) -> MethodResult:
+        began = time.perf_counter()
         with torch.inference_mode():
-            return _run(network, fixed, moving, initial, settings)
+            pair = _usable_pair(fixed, moving, longest_side(network, settings))
+            if pair is None:
+                stages = FAST_STAGES if isinstance(network, FastNetwork) else _STAGES
+                return MethodResult(dict.fromkeys(stages), verdict="failed")
+
+            def elapsed() -> float:
+                return time.perf_counter() - began
+
+            if isinstance(network, FastNetwork):
+                return run_fast(network, pair, initial, settings, elapsed)
+            return _run(network, pair, initial, settings, elapsed)
 
     return method
 
 
-def _run(
-    network: SdmeNetwork, fixed: Image, moving: Image, initial: Matrix, settings: RegisterSettings
-) -> MethodResult:
-    began = time.perf_counter()
-    nothing = MethodResult(dict.fromkeys(_STAGES), verdict="failed")
+def _usable_pair(fixed: Image, moving: Image, side: int) -> Pair | None:
+    """Both frames, unless one is blank or smaller than the network takes."""
     try:
         pair = Pair(
-            make_frame(fixed, "fixed image", settings.max_side),
-            make_frame(moving, "moving image", settings.max_side),
+            make_frame(fixed, "fixed image", side), make_frame(moving, "moving image", side)
         )
-    except InputError:  # blank, or smaller than the network takes
-        return nothing
-    if any(frame.is_blank for frame in (pair.fixed, pair.moving)):
-        return nothing
+    except InputError:
+        return None
+    return None if pair.fixed.is_blank or pair.moving.is_blank else pair
+
+
+def _run(
+    network: nn.Module,
+    pair: Pair,
+    initial: Matrix,
+    settings: RegisterSettings,
+    elapsed: Callable[[], float],
+) -> MethodResult:
     views = look(network, pair.fixed, settings), look(network, pair.moving, settings)
-    seen = time.perf_counter() - began
+    seen = elapsed()
     sparse = match_and_estimate(pair, views, settings, Clock())
-    seconds = {SPARSE: time.perf_counter() - began}
+    seconds = {SPARSE: elapsed()}
 
     start, found = pair.in_frames(initial), sparse.evidence.matrix
     dense_only, duration = _refined(start, views, settings)
