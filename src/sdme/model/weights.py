@@ -84,18 +84,18 @@ def usable_device(name: str) -> torch.device:
     """The device of that name; ``auto`` is CUDA where there is any, else the CPU.
 
     Raises:
-        InputError: there is no such device here, or it lacks float64.
+        InputError: there is no such device here.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
-        raise InputError(f"device {name!r} is unknown; use auto, cpu, cuda, cuda:N or mps")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"device {name!r} is unknown; use auto, cpu, cuda or cuda:N")
     try:
-        return torch.empty(0, dtype=torch.float64, device=name).device
-    except (RuntimeError, AssertionError, TypeError):
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError):
         raise InputError(
-            f"device {name!r} is not to be had here or lacks float64; use auto or cpu, "
-            "or install PyTorch for the accelerator"
+            f"device {name!r} is not to be had here; use auto or cpu, or install PyTorch for the "
+            "accelerator"
         ) from None
 
 
