@@ -39,7 +39,7 @@ def test_convention_every_stage_finds_the_truth(case, found):
     network, result = found
     assert list(result.stages) == STAGES and set(result.seconds) == set(STAGES)
     assert len(network.calls) == 1
-    limits = dict(zip(STAGES, (3, 5, 0.5, 0.5, 0.5), strict=True))
+    limits = dict(zip(STAGES, (3, 3, 0.5, 0.5, 0.5), strict=True))
     for stage, H in result.stages.items():
         assert corner_error(H, case.H_true, case.fixed_size) < limits[stage], stage
     assert corner_error(case.initial, case.H_true, case.fixed_size) > 1.5
