@@ -137,8 +137,9 @@ class Turns:
             x, y = self.goals.unbind(-1)
             kept = (goal.abs().amax(-1) < (self.aggregator.radius + 1) * CELL) & (x >= 0) & (y >= 0)
             kept &= (x <= self.sizes[0][0] - 1) & (y <= self.sizes[0][1] - 1)
-            distance = torch.where(kept, gap.square().sum(-1).add(1e-4).sqrt(), 0)
-            out.append(distance.sum() / kept.sum().clamp(min=1))
+            # chosen before the root: what is not finite has no gradient, not even times zero
+            distance = torch.where(kept[..., None], gap, 0).square().sum(-1).add(1e-4).sqrt()
+            out.append((distance * kept).sum() / kept.sum().clamp(min=1))
         return torch.stack(out).mean()
 
     def judgement(self) -> Tensor:
