@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sdme.geometry.homography import apply_homography, corner_error, corners, invert
+from sdme.geometry.increments import eliminated, solve_spd
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import pixel_grid
 from sdme.model.fast import LEVELS, FastFeatures, Level
@@ -294,6 +295,47 @@ def test_flat_maps_give_the_start_back():
     fixed, moving = pairs(H)
     iterates = refine_unrolled(changed(fixed, flat), changed(moving, flat), start, DAMPING)
     assert corner_error(iterates[-1], start, *FIXED).max() < 1e-3
+
+
+@pytest.mark.parametrize("solver", [solve_spd, eliminated])
+@pytest.mark.parametrize("kind", ["stripes", "one cell", "one column", "huge", "tiny"])
+def test_badly_posed_maps_give_finite_matrices_and_gradients(solver, kind, monkeypatch):
+    """Both solvers, with hardly any damping; what the maps do not tell is left as it is."""
+    monkeypatch.setattr("sdme.refine.unrolled.solve_spd", solver)
+    H, shifts = truths(2)
+    leaves = []
+
+    def change(values, weight, _):
+        values, weight = values.clone(), weight.clone()
+        if kind == "stripes":
+            values = values[..., :1, :].expand_as(values).clone()
+        elif kind in ("one cell", "one column"):
+            counts = torch.zeros_like(weight)
+            counts[..., slice(4, 5) if kind == "one cell" else slice(None), 5] = 1
+            weight = weight * counts
+        else:
+            weight = weight * {"huge": 1e4, "tiny": 1e-7}[kind]
+        leaves.extend([values.requires_grad_(), weight.requires_grad_()])
+        return values, weight
+
+    fixed, moving = (changed(given, change) for given in pairs(H))
+    start, damping = off(shifts, 2), torch.full((3, 8), -20.0, requires_grad=True)
+    iterates = torch.stack(refine_unrolled(fixed, moving, start, damping))
+    assert iterates.isfinite().all()
+    corner_error(iterates[-1], H, *FIXED).clamp(max=100).sum().backward()
+    for tensor in [*leaves, damping]:
+        assert tensor.grad is not None and tensor.grad.isfinite().all()
+    if kind == "tiny":
+        assert corner_error(iterates[-1], start, *FIXED).max() < 1
+
+
+def test_the_solver_of_cuda_finds_the_same(monkeypatch):
+    H, shifts = truths(4)
+    pair, start = pairs(H), off(shifts, 6)
+    expected = refine_unrolled(*pair, start, DAMPING)[-1]
+    monkeypatch.setattr("sdme.refine.unrolled.solve_spd", eliminated)
+    found = refine_unrolled(*pair, start, DAMPING)[-1]
+    assert corner_error(found, expected, *FIXED).max() < 1e-2
 
 
 def test_both_ways_are_inverse():
