@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sdme.errors import InputError
+from sdme.evaluate.convergence import START_ERRORS
 from sdme.evaluate.figures import Figures
 from sdme.evaluate.metrics import MATCHING_THRESHOLDS
 from sdme.evaluate.score import MatchingScore, Score
@@ -24,10 +25,11 @@ _MATCHING = {
     "repeatability": float,
 }  # fmt: skip
 _MMA = {f"mma_{k}": k for k in MATCHING_THRESHOLDS}
+_DRIFT, _REACHED = "drift", {f"reached_from_{k}": k for k in START_ERRORS}
 _MATRIX = [f"h{row}{column}" for row in range(1, 4) for column in range(1, 4)]
 COLUMNS: dict[str, type] = {
     **_PLAIN, "width": int, "height": int, **_MATCHING, **dict.fromkeys(_MMA, float),
-    **dict.fromkeys(_MATRIX, float),
+    **dict.fromkeys(_MATRIX, float), _DRIFT: float, **dict.fromkeys(_REACHED, float),
 }  # fmt: skip
 """Names of the columns and the type of their values, in their order."""
 
@@ -36,7 +38,8 @@ def scores_to_rows(scores: Iterable[Score]) -> list[dict[str, Any]]:
     """One flat row a score: see :class:`Score`; ``mma_k`` is its matching accuracy at k px.
 
     ``width`` and ``height`` are the fixed image's. ``h11`` to ``h33`` are the estimate, row by
-    row. What a score does not have is ``None``.
+    row. ``drift`` and ``reached_from_k`` are its :class:`ConvergenceScore`. What a score does not
+    have is ``None``.
     """
     return [_row(score) for score in scores]
 
@@ -98,6 +101,11 @@ def to_data(figures: Figures) -> dict[str, Any]:
             for scope, methods in figures.matching.items()
             for method, summary in methods.items()
         ],
+        "convergence": [
+            {"set": scope.name, "kind": scope.kind, "method": method, **_plain(summary)}
+            for scope, methods in figures.convergence.items()
+            for method, summary in methods.items()
+        ],
         "costs": [_plain(cost) for cost in figures.costs],
         "crashes": [_plain(crash) for crash in figures.crashes],
         "measures": figures.measures,
@@ -109,7 +117,11 @@ def _row(score: Score) -> dict[str, Any]:
     row = {name: getattr(score, name) for name in _PLAIN}
     row |= {"width": score.size[0], "height": score.size[1]}
     row |= _matching(score.matching)
-    return row | dict(zip(_MATRIX, score.matrix or [None] * 9, strict=True))
+    row |= dict(zip(_MATRIX, score.matrix or [None] * 9, strict=True))
+    found = score.convergence
+    if found is None:
+        return row | dict.fromkeys([_DRIFT, *_REACHED])
+    return row | {_DRIFT: found.drift, **{name: found.reached[k] for name, k in _REACHED.items()}}
 
 
 def _matching(score: MatchingScore | None) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from sdme.data.known_packs import PACKS, PHOTO
+from sdme.evaluate.convergence import ConvergenceSummary, summarise_convergence
 from sdme.evaluate.metrics import MATCHING_THRESHOLDS
-from sdme.evaluate.score import MatchingScore, Score
+from sdme.evaluate.score import ConvergenceScore, MatchingScore, Score
 from sdme.evaluate.summary import (
     POPULATIONS,
     MatchingSummary,
@@ -82,6 +83,7 @@ class Figures:
     crashes: tuple[Crash, ...]
     measures: dict[str, int]
     has_equal_cases: bool
+    convergence: dict[Scope, dict[str, ConvergenceSummary]] = field(default_factory=dict)
 
     def select(
         self, kind: Kind, population: Population = "all", is_macro: bool = False
@@ -117,6 +119,7 @@ def figures_of(scores: Iterable[Score]) -> Figures:
         crashes=_crashes(scores),
         measures=dict(Counter(measures.values())),
         has_equal_cases=len(cases) < 2,
+        convergence={scope: _convergence(scores, scope) for scope in scopes},
     )
 
 
@@ -205,6 +208,7 @@ def _stage(rows: dict[str, Score], last: Score, stage: str, is_final: bool) -> S
         seconds=math.nan,
         matching=None,
         matrix=None,
+        convergence=None,
     )
 
 
@@ -238,6 +242,15 @@ def median_milliseconds(seconds: Iterable[float]) -> float:
     """Median of the times that are known, NaN where none is."""
     known = [value for value in seconds if not math.isnan(value)]
     return 1000 * float(np.median(known)) if known else math.nan
+
+
+def _convergence(scores: Sequence[Score], scope: Scope) -> dict[str, ConvergenceSummary]:
+    """By method, for those that have it of any case."""
+    found: dict[str, list[ConvergenceScore]] = {}
+    for score in scores:
+        if score.convergence is not None and score.dataset in scope.datasets:
+            found.setdefault(score.method, []).append(score.convergence)
+    return {method: summarise_convergence(rows) for method, rows in found.items()}
 
 
 def _cost(scores: Sequence[Score]) -> Cost:

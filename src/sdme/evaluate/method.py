@@ -1,6 +1,6 @@
 """What a registration method is to the evaluation, and what it answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,13 +33,15 @@ class MethodResult:
     ``stages`` maps the name of each stage, in the order in which they run, to its 3x3 matrix from
     fixed to moving pixels, or to ``None`` where it has no answer. The last stage is the method's
     final answer. ``seconds`` is the time to each stage's answer from the start, where known.
-    ``verdict`` is the method's own word on the result, if it gives one.
+    ``verdict`` is the method's own word on the result, if it gives one. ``refine`` is the method's
+    refinement alone, if it has one: it takes matrices to start from and gives those where it ends.
     """
 
     stages: dict[str, Matrix | None]
     matching: Matching | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     verdict: str = ""
+    refine: Callable[[Sequence[Matrix]], Sequence[Matrix]] | None = None
 
 
 Method = Callable[[Image, Image, Matrix], MethodResult]

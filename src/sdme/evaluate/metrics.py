@@ -12,6 +12,7 @@ from jaxtyping import Float64
 
 from sdme.data.pairs import Landmarks
 from sdme.evaluate.case import Case
+from sdme.evaluate.convergence import convergence_score
 from sdme.evaluate.method import Matching, MethodResult
 from sdme.evaluate.score import MatchingScore, Score
 from sdme.geometry.mapping import frame_centre, map_points, mean_corner_error, mean_distance
@@ -106,6 +107,7 @@ def score_result(
     final = list(errors)[-1]
     times = {} if result is None else result.seconds
     unregistered = case_error(case, case.initial)
+    convergence = None if result is None else convergence_score(case, result)
     scores = []
     for place, (stage, error) in enumerate(errors.items()):
         matching = result.matching if result is not None and place == 0 else None
@@ -131,6 +133,7 @@ def score_result(
                 size=case.fixed_size,
                 matching=None if matching is None else matching_score(matching, case),
                 matrix=_numbers(stages.get(stage)),
+                convergence=convergence if stage == final else None,
             )
         )
     return scores

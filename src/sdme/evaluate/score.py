@@ -26,6 +26,18 @@ class MatchingScore:
 
 
 @dataclass(frozen=True)
+class ConvergenceScore:
+    """Where refinement alone ends, as corner errors in moving pixels; infinite for nowhere.
+
+    ``drift`` is that after a start at the truth, ``reached[k]`` that after one whose corners are
+    ``k`` px off.
+    """
+
+    drift: float
+    reached: dict[int, float]
+
+
+@dataclass(frozen=True)
 class Score:
     """How far off one stage of one method is on one case.
 
@@ -35,7 +47,8 @@ class Score:
     initial placement. ``seconds`` is the time to this stage's answer; NaN where the method does
     not tell it. ``memory`` is the peak resident memory of the process in MiB so far, ``verdict``
     the method's own word. ``note`` says why a method crashed, hung or was refused. ``matching`` is
-    given with the first stage only. ``matrix`` is this stage's estimate, nine numbers row by row,
+    given with the first stage only, ``convergence`` with the last one, for methods whose refinement
+    can be started anywhere. ``matrix`` is this stage's estimate, nine numbers row by row,
     so that pictures need no second run; ``score_result`` fills it, ``None`` for no answer.
     """
 
@@ -59,6 +72,7 @@ class Score:
     size: tuple[int, int] = field(default=(0, 0))
     matching: MatchingScore | None = None
     matrix: tuple[float, ...] | None = None
+    convergence: ConvergenceScore | None = None
 
     @property
     def case(self) -> str:

@@ -57,6 +57,17 @@ def test_convention_every_stage_finds_the_truth(case):
     assert result.verdict == "aligned"
 
 
+def test_refinement_alone_begins_where_it_is_told(case):
+    result = network_method(HandMadeNetwork())(case.fixed, case.moving, case.initial)
+    off = case.H_true.copy()
+    off[:2, 2] += 1.5, -1.5
+    for end in result.refine([case.H_true, off, case.initial]):
+        assert corner_error(end, case.H_true, case.fixed_size) < 0.3
+    far = case.H_true.copy()
+    far[:2, 2] += 500
+    np.testing.assert_allclose(result.refine([far])[0], far, atol=1e-6)
+
+
 def test_registered_is_what_register_returns(case):
     network = HandMadeNetwork()
     result = network_method(network)(case.fixed, case.moving, case.initial)

@@ -1,9 +1,11 @@
 """The package's own method, with every stage's answer kept."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +17,7 @@ from sdme.fast_stages import longest_side
 from sdme.frames import Pair, make_frame
 from sdme.model.fast import FastNetwork
 from sdme.model.weights import load_network, usable_device
+from sdme.refine.lucas_kanade import refine
 from sdme.stages import (
     Clock,
     Dense,
@@ -121,7 +124,9 @@ def _run(
         SPARSE_TO_DENSE: _kept(dense, start if found is None else found),
     }
     stages = {k: None if m is None else pair.in_images(m) for k, m in matrices.items()}
-    return MethodResult(stages, _matching(pair, views, sparse), seconds, verdict.status.value)
+    refined = partial(_refined_all, pair, views, settings)
+    matching = _matching(pair, views, sparse)
+    return MethodResult(stages, matching, seconds, verdict.status.value, refined)
 
 
 def _refined(
@@ -131,6 +136,26 @@ def _refined(
     began = time.perf_counter()
     dense = refine_from(start, views, settings)
     return dense, time.perf_counter() - began
+
+
+def _refined_all(
+    pair: Pair, views: tuple[View, View], settings: RegisterSettings, starts: Sequence[Matrix]
+) -> list[Matrix]:
+    """Where refinement ends from each start, accepted or not."""
+    fixed, moving = views
+    maps = fixed.structure, moving.structure, fixed.weight, moving.weight
+    several = [tensor.expand(len(starts), -1, -1, -1) for tensor in maps]
+    begun = torch.from_numpy(np.stack([pair.in_frames(start) for start in starts]))
+    with torch.inference_mode():
+        found = refine(
+            several[0],
+            several[1],
+            begun.to(maps[0].device),
+            several[2],
+            several[3],
+            settings.refine,
+        )
+    return [pair.in_images(end) for end in found.proposed.cpu().numpy()]
 
 
 def _kept(dense: Dense, start: Matrix) -> Matrix:

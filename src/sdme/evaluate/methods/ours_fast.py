@@ -94,7 +94,15 @@ def run_fast(
         REFINED: final.matrix,
     }
     stages = {k: None if m is None else pair.in_images(m) for k, m in matrices.items()}
-    return MethodResult(stages, _matching(views, sparse, settings), seconds, verdict.status.value)
+
+    def refine(begun: Sequence[Matrix]) -> list[Matrix]:
+        with torch.inference_mode():
+            H = views.on_device([pair.in_frames(start) for start in begun])
+            ends = views.align(H, settings.fast.steps).double().cpu().numpy()
+        return [pair.in_images(end) for end in ends]
+
+    matching = _matching(views, sparse, settings)
+    return MethodResult(stages, matching, seconds, verdict.status.value, refine)
 
 
 def joined(candidates: Sequence[Candidates]) -> Candidates:
