@@ -12,7 +12,7 @@ from sdme.geometry.homography import apply_homography, corner_error, corners, in
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import warp
 from sdme.model.aggregator import CELL, log_error_of
-from sdme.model.fast import FastNetwork
+from sdme.model.fast import DESCRIPTORS, FastNetwork, cells_inside
 from sdme.train.fast_step import (
     FAST_NAMES,
     MEASURED,
@@ -152,7 +152,16 @@ def test_draws_have_the_ranges_they_say():
     )
     for tensor in (draws.strengths, draws.choices):
         assert 0 <= tensor.min() < 0.01 and 0.99 < tensor.max() <= 1
-    assert draw(2, 40, torch.device("cpu")).queries.shape == (2, 100)
+
+
+@pytest.mark.parametrize("side", [64, 40, 51])
+def test_queries_are_cells_of_the_image_and_not_of_its_padding(network, side):
+    queries = draw(40, side, torch.device("cpu")).queries
+    features, _ = network(textures(1, side), textures(1, 64))
+    cells = cells_inside(features.size, DESCRIPTORS, features.score).flatten()
+    whole = (side // DESCRIPTORS) ** 2  # a last, cut cell may be left out
+    assert queries.shape == (40, min(QUERIES, whole)) and cells[queries].all()
+    assert len(queries.unique()) == whole
 
 
 def test_corner_error_is_bounded_and_finite_whatever_comes():

@@ -12,7 +12,7 @@ from sdme.geometry.homography import apply_homography, corners, invert
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.losses.cells import cell_matching
 from sdme.model.aggregator import CELL, Vote, log_error_of
-from sdme.model.fast import DESCRIPTORS, FastFeatures, FastNetwork, cell_centres
+from sdme.model.fast import COARSEST, DESCRIPTORS, FastFeatures, FastNetwork, cell_centres
 from sdme.refine.unrolled import refine_unrolled
 
 FAST_NAMES = ("matching", "score", "correlation", "votes", "flow", "alignment", "judgement")
@@ -38,8 +38,9 @@ class Draws:
 
 def draw(count: int, fixed_side: int, device: torch.device) -> Draws:
     """Random numbers for so many pairs."""
-    cells = (fixed_side // DESCRIPTORS) ** 2
-    queries = torch.rand(count, cells, device=device).topk(min(QUERIES, cells), dim=-1).indices
+    side, width = fixed_side // DESCRIPTORS, (fixed_side + -fixed_side % COARSEST) // DESCRIPTORS
+    queries = torch.rand(count, side**2, device=device).topk(min(QUERIES, side**2), dim=-1).indices
+    queries = queries // side * width + queries % side  # maps are wider by the images' padding
     return Draws(
         queries,
         torch.rand(count, 2, 4, 2, device=device) * 2 - 1,
