@@ -93,7 +93,7 @@ def by_module(gradients):
     "settings, clipped",
     [
         (BALANCED, False),
-        (LossSettings(), True),
+        (LossSettings(average_precision=10), True),
         (LossSettings(matching_share=0.3), False),
         (LossSettings(unit_weights=True, peakiness=0, guidance=0.001, repeatability=1), False),
         (BALANCED.model_copy(update={"weighted_alignment": False}), False),

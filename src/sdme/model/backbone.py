@@ -41,7 +41,10 @@ def _convolution(
 ) -> list[nn.Module]:
     """Convolution that keeps the grid; a 2-wide kernel samples at -dilation/2 and +dilation/2."""
     padding = (kernel - 1) * dilation // 2
-    layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, 1, padding, dilation)]
+    # in front of a norm a bias would do nothing
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, kernel, 1, padding, dilation, bias=not norm)
+    ]
     if norm:
         layers.append(BatchNorm(outputs, affine=False))
     if relu:
