@@ -97,6 +97,20 @@ def test_votes_come_from_the_guess_where_the_matches_are_wrong(images):
     assert result.transform.corner_error(TRUTH) < 0.3
 
 
+def test_only_the_best_candidates_need_to_go_on(images):
+    turns = []
+
+    class Counted(HandMadeFast):
+        def forward(self, fixed, moving):
+            self.aggregator.register_forward_hook(lambda _, given, __: turns.append(len(given[2])))
+            return super().forward(fixed, moving)
+
+    far = Transform(np.array([[1, 0, 90], [0, 1, -70], [0, 0, 1.0]]), SIZE, SIZE)
+    result = run(images, Counted(H), initial=far, survivors=1)
+    assert turns == [2, 2, 1, 1, 1, 1]
+    assert result.transform.corner_error(TRUTH) < 0.3
+
+
 class Misled(HandMadeFast):
     """Its maps for alignment belong to an image that lies elsewhere."""
 

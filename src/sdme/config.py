@@ -156,6 +156,11 @@ class FastRegisterSettings(Settings):
     cells: int = Field(default=2048, ge=4, description="so many cells an image are matched at most")
     estimate: EstimateSettings = EstimateSettings(threshold=3)
     turns: int = Field(default=4, ge=0, description="of the votes, for every candidate")
+    survivors: int | None = Field(
+        default=None,
+        ge=1,
+        description="so many candidates, the best, go on after two turns (faster); none: all",
+    )
     refined: int = Field(default=1, ge=1, description="so many of the best candidates are refined")
     steps: tuple[int, int, int] = Field(
         default=(8, 5, 4), description="of Lucas-Kanade at 1/2, 1/4 and 1/8"

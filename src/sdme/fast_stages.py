@@ -147,8 +147,12 @@ def starts(
 def vote(views: Views, begun: Sequence[Matrix], settings: FastRegisterSettings) -> Candidates:
     """Let the cells improve each start; a last turn says how good each has become."""
     H = views.on_device(begun)
-    for _ in range(settings.turns):
-        H = views.vote(H).matrix
+    for turn in range(settings.turns):
+        voted = views.vote(H)
+        H = voted.matrix
+        # the second turn is the first to know what a vote made of the starts
+        if turn == 1 and settings.survivors is not None and settings.survivors < len(H):
+            H = H[voted.log_error.topk(settings.survivors, largest=False).indices]
     return Candidates(H, _believed(views, H), torch.zeros(len(H), dtype=torch.bool))
 
 
