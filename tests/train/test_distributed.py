@@ -34,7 +34,7 @@ SETTINGS = TrainSettings(
     streams=2,
     chunk=2,
     warmup=2,
-    learning_rate=1e-3,
+    learning_rate=1e-4,  # at a higher one, rounding soon leads elsewhere
     log_every=2,
     validation_pairs=2,
     validate_every=6,
@@ -147,7 +147,7 @@ def test_two_processes_give_what_one_gives(packs, tmp_path, launched):
         assert one.keys() == two.keys()
         if "guidance" in one:
             for name in ("average_precision", "guidance", "convexity", "matching_share"):
-                assert one[name] == pytest.approx(two[name], rel=0.05)  # rounding, grown
+                assert one[name] == pytest.approx(two[name], rel=0.02)  # rounding, grown
             assert (one["step"], one["skipped"]) == (two["step"], 0)
 
 
