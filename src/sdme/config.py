@@ -53,7 +53,7 @@ class FastSettings(Settings):
     level_channels: tuple[int, int, int] = Field(
         default=(8, 16, 24), description="of the maps for alignment at 1/2, 1/4, 1/8"
     )
-    aggregator_channels: int = Field(default=96, ge=8, description="a multiple of 8")
+    aggregator_channels: int = Field(default=64, ge=8, description="a multiple of 8")
     aggregator_depth: int = Field(default=3, ge=1, description="residual blocks")
     radius: int = Field(default=3, ge=1, description="of the correlation windows, cells")
     scales: int = Field(default=2, ge=1, description="of the correlation windows, each twice")
