@@ -87,10 +87,12 @@ def read(folder: Path) -> Model | None:
 
 
 def stages_table(models: dict[str, Model]) -> Iterator[str]:
-    """Sparse only, dense only and both, of the base rows."""
-    yield from header("stage", [f"{SETS[g]} PE<1 / PE<3 / PE<10" for g in SETS])
-    for stage in STAGES:
-        yield row(stage, [shares(of_row(models, "base"), group, stage) for group in SETS])
+    """Sparse only, dense only and both, of the shipped models and of the base rows."""
+    yield from header("model, stage", [f"{SETS[g]} PE<1 / PE<3 / PE<10" for g in SETS])
+    known = {name: [models[name]] for name in ("photo", "general") if name in models}
+    for name, found in (known | {"base": of_row(models, "base")}).items():
+        for stage in STAGES if found else ():
+            yield row(f"{name}, {stage}", [shares(found, group, stage) for group in SETS])
 
 
 def ablation_table(models: dict[str, Model]) -> Iterator[str]:
