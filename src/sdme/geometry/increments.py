@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from sdme.geometry.homography import invert
 
@@ -96,18 +97,38 @@ def solve_spd(hessian: Float[Tensor, "b 8 8"], right: Float[Tensor, "b 8"]) -> F
 def eliminated(
     hessian: Float[Tensor, "b n n"], right: Float[Tensor, "b n"]
 ) -> Float[Tensor, "b n"]:
-    """Solve by Gauss-Jordan elimination without pivoting, all systems and rows at a time."""
+    """Solve by Gauss-Jordan elimination without pivoting, all systems at a time.
+
+    A few launches an unknown; the gradient takes one more solution, not a way back through all.
+    """
+    return _Elimination.apply(hessian, right)
+
+
+class _Elimination(torch.autograd.Function):
+    """``x`` with ``A x = b``; then ``db`` solves ``A' db = dx`` and ``dA = -db x'``."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, hessian: Tensor, right: Tensor) -> Tensor:
+        found = _gauss_jordan(hessian, right)
+        ctx.save_for_backward(hessian, found)
+        return found
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        hessian, found = ctx.saved_tensors  # type: ignore[attr-defined]
+        back = _gauss_jordan(hessian.mT, gradient)
+        return -back[..., None] * found[:, None], back
+
+
+def _gauss_jordan(
+    hessian: Float[Tensor, "b n n"], right: Float[Tensor, "b n"]
+) -> Float[Tensor, "b n"]:
     rows = torch.cat([hessian, right[..., None]], dim=-1)
+    own = torch.eye(rows.shape[1], dtype=torch.bool, device=rows.device)[..., None]
     for k in range(hessian.shape[-1]):
-        pivot = rows[:, k : k + 1] / rows[:, k : k + 1, k : k + 1]
-        rows = torch.cat(
-            [
-                rows[:, :k] - rows[:, :k, k : k + 1] * pivot,
-                pivot,
-                rows[:, k + 1 :] - rows[:, k + 1 :, k : k + 1] * pivot,
-            ],
-            dim=1,
-        )
+        pivot = rows[:, k, None] / rows[:, k, k, None, None]
+        others = torch.addcmul(rows, rows[:, :, k, None], pivot, value=-1)
+        rows = torch.where(own[k], pivot, others)
     return rows[..., -1]
 
 
