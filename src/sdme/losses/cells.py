@@ -15,7 +15,7 @@ from sdme.geometry.sampling import sample
 class CellMatching:
     """How well cells find their partners.
 
-    ``loss`` is the mean negative log-likelihood of the true partners, both ways; ``found`` tells
+    ``loss`` is the negative log-likelihood of the true partners, both ways, a mean over all queries; ``found`` tells
     of each query whether its most similar cell lies next to the truth, ``in_view`` whether it has
     a partner at all.
     """
@@ -39,6 +39,9 @@ def cell_matching(
     up to four moving cells, which share the probability bilinearly. The other way, the moving
     descriptor between the cells has to find its fixed cell. ``exp(sharpness)`` is the inverse
     temperature. van den Oord et al., "Contrastive Predictive Coding", 2018.
+
+    Queries without a partner in view cost nothing and count in the mean, so that the mean over
+    several batches is that of one large one.
     """
     width = fixed.shape[-1]
     height2, width2 = moving.shape[-2:]
@@ -55,7 +58,7 @@ def cell_matching(
     back_logits = (theirs.mT @ fixed.flatten(2)).float() * temperature
     back = back_logits.log_softmax(-1).gather(-1, queries[..., None])[..., 0]
     weight = in_view.to(forth.dtype)
-    loss = -((forth + back) * weight).sum() / (2 * weight.sum()).clamp(min=1)
+    loss = -((forth + back) * weight).mean() / 2
     best = logits.argmax(-1)
     gap = torch.stack([best % width2, best // width2], -1) - there
     return CellMatching(loss, (gap.abs().amax(-1) <= 1) & in_view, in_view)

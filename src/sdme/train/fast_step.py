@@ -130,7 +130,10 @@ class Turns:
         return faded(torch.stack(errors), settings)
 
     def flow(self) -> Tensor:
-        """Mean distance of every cell's shift from the right one, cells; none that is too far."""
+        """Mean distance of every cell's shift from the right one, cells.
+
+        What is out of view or out of reach costs nothing and counts in the mean.
+        """
         out = []
         for H, vote in zip(self.given, self.votes, strict=True):
             goal = apply_homography(invert(H), self.goals) - self.cells
@@ -140,7 +143,7 @@ class Turns:
             kept &= (x <= self.sizes[0][0] - 1) & (y <= self.sizes[0][1] - 1)
             # chosen before the root: what is not finite has no gradient, not even times zero
             distance = torch.where(kept[..., None], gap, 0).square().sum(-1).add(1e-4).sqrt()
-            out.append((distance * kept).sum() / kept.sum().clamp(min=1))
+            out.append((distance * kept).mean())
         return torch.stack(out).mean()
 
     def judgement(self) -> Tensor:
