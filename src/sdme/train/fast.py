@@ -66,7 +66,7 @@ class FastRecipe(Recipe):
             pair = self._features(batch.fixed, batch.moving)
         draws = Draws(**batch.draws)
         terms, measured = fast_losses(self.network, pair, batch.H, draws, self._losses)
-        torch.where(self._weights > 0, self._weights * terms, 0).sum().backward()
+        (self._weights * terms).sum().backward()
         return torch.cat([terms.detach(), measured])
 
     def parts(self) -> Mapping[str, list[nn.Parameter]]:
