@@ -6,7 +6,8 @@
 
 Prints a line a part: milliseconds (medians over repeated runs, after warm-up) and pairs a second.
 A loss is timed forward and backward on feature maps that are there; on CUDA all is compiled, unless
-``--eager`` is given. ``--what step`` leaves the parts out, which take minutes to compile.
+``--eager`` is given. ``--what step`` leaves the parts out, which take minutes to compile. With
+``--preset fast`` the parts are the network and the losses, eager, and the step is one CUDA graph.
 """
 
 import argparse
@@ -24,7 +25,13 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
-from sdme.config import DataSettings, TrainSettings
+from sdme.config import (
+    AnyNetworkSettings,
+    DataSettings,
+    FastSettings,
+    NetworkSettings,
+    TrainSettings,
+)
 from sdme.data.batches import Batch, make_batch, rendered_view
 from sdme.data.store import ImageStore
 from sdme.losses.agents import agent_diversity_loss
@@ -32,12 +39,16 @@ from sdme.losses.average_precision import average_precision_loss
 from sdme.losses.convergence import alignment_losses
 from sdme.losses.guidance import dense_guidance_loss
 from sdme.losses.repeatability import cosine_repeatability_loss, peakiness_loss
+from sdme.model.fast import FastFeatures, FastNetwork
 from sdme.model.network import SdmeNetwork
 from sdme.model.structure import structure_map
+from sdme.model.weights import Network, build_network
 from sdme.train.checkpoint import TrainState
+from sdme.train.fast import FastRecipe
+from sdme.train.fast_step import Draws, fast_losses
 from sdme.train.log import TrainLog
 from sdme.train.loop import logged_names, make_optimizer, take_step
-from sdme.train.paper import PaperRecipe
+from sdme.train.recipes import make_recipe
 from sdme.train.step import draw
 
 CHUNK = 8
@@ -97,6 +108,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--what", choices=["all", "step", "parts"], default="all")
     parser.add_argument("--eager", action="store_true")
+    parser.add_argument("--preset", choices=["paper", "fast"], default="paper")
     parser.add_argument("--lock", type=Path, help="file that two such processes lock to time alone")
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -105,10 +117,15 @@ def main() -> None:
     bench = Bench(device, args.batch, args.repeats, compiled, args.lock)
     data = DataSettings(fixed_side=args.side, moving_side=args.side * 3 // 2)
     store = random_store(data, device)
+    is_fast = args.preset == "fast"
     if args.what != "step":
-        time_parts(bench, make_batch(store, args.batch, data, draw=draw))
+        if is_fast:
+            time_fast_parts(bench, store, data)
+        else:
+            time_parts(bench, make_batch(store, args.batch, data, draw=draw))
     if args.what != "parts":
-        time_step(bench, store, data)
+        network = FastSettings() if is_fast else NetworkSettings()
+        time_step(bench, store, data, network)
     if device.type == "cuda":
         print(f"memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
@@ -123,19 +140,21 @@ def random_store(data: DataSettings, device: torch.device) -> ImageStore:
     return ImageStore(pictures, index, second, 40, cumulative, index[:40])
 
 
-def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
+def time_step(
+    bench: Bench, store: ImageStore, data: DataSettings, preset: AnyNetworkSettings
+) -> None:
     """Batch creation, the loop's own step, and both together."""
-    settings = TrainSettings(batch=bench.batch, chunk=CHUNK, compile=bench.compiled)
-    network = new_network(bench.device)
+    settings = TrainSettings(network=preset, batch=bench.batch, chunk=CHUNK, compile=bench.compiled)
+    network = new_network(preset, bench.device)
     state = TrainState(network, make_optimizer(network, settings), settings)
-    recipe = PaperRecipe(network, settings, bench.device)
+    recipe = make_recipe(network, settings, bench.device)
     view: Callable[..., Tensor] = rendered_view
     if bench.compiled:
         view = torch.compile(rendered_view, dynamic=False)
     count = bench.batch * CHUNK
 
     def make() -> list[Batch]:
-        return make_batch(store, count, data, view=view, draw=draw).split(bench.batch)
+        return make_batch(store, count, data, view=view, draw=recipe.draw).split(bench.batch)
 
     batches = make()
     with tempfile.TemporaryDirectory() as folder:
@@ -154,15 +173,41 @@ def time_step(bench: Bench, store: ImageStore, data: DataSettings) -> None:
         bench.report("batch creation and steps, as the loop", chunk, count)
 
 
-def new_network(device: torch.device) -> SdmeNetwork:
+def new_network(settings: AnyNetworkSettings, device: torch.device) -> Network:
     """A network in training mode."""
-    network = SdmeNetwork().to(device).train()
+    network = build_network(settings).to(device).train()
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def time_fast_parts(bench: Bench, store: ImageStore, data: DataSettings) -> None:
+    """Network and losses of the preset fast, operation by operation."""
+    network = new_network(FastSettings(), bench.device)
+    assert isinstance(network, FastNetwork)
+    settings = TrainSettings(network=network.settings, compile=False)
+    recipe = FastRecipe(network, settings, bench.device)
+    batch = make_batch(store, bench.batch, data, draw=recipe.draw)
+    bfloat16 = bench.device.type == "cuda"
+
+    def features() -> tuple[FastFeatures, FastFeatures]:
+        with torch.autocast(bench.device.type, torch.bfloat16, enabled=bfloat16):
+            return network(batch.fixed, batch.moving)
+
+    def there_and_back() -> None:
+        total([f.context.mean() + f.levels[0].values.mean() for f in features()]).backward()
+
+    with torch.no_grad():
+        bench.report("network, forward", features)
+        pair = features()
+        losses = network, pair, batch.H, Draws(**batch.draws), settings.fast
+        bench.report("losses, forward", lambda: fast_losses(*losses))
+    bench.report("network, forward and backward", there_and_back)
+    bench.report("all, forward and backward", lambda: recipe.compute_gradients(batch))
 
 
 def time_parts(bench: Bench, batch: Batch) -> None:
     """The network alone, and each loss forward and backward."""
-    network = new_network(bench.device)
+    network = new_network(NetworkSettings(), bench.device)
+    assert isinstance(network, SdmeNetwork)
     bfloat16 = bench.device.type == "cuda"
     images = [batch.fixed, batch.moving]
 

@@ -15,9 +15,9 @@ from sdme.geometry.sampling import sample
 class CellMatching:
     """How well cells find their partners.
 
-    ``loss`` is the negative log-likelihood of the true partners, both ways, a mean over all queries; ``found`` tells
-    of each query whether its most similar cell lies next to the truth, ``in_view`` whether it has
-    a partner at all.
+    ``loss`` is the negative log-likelihood of the true partners, both ways, a mean over all
+    queries; ``found`` tells of each query whether its most similar cell lies next to the truth,
+    ``in_view`` whether it has a partner at all.
     """
 
     loss: Float[Tensor, ""]

@@ -21,13 +21,11 @@ class Attention(nn.Module):
         self.query = nn.Linear(channels, channels)
         self.key_value = nn.Linear(channels, 2 * channels)
         self.merge = nn.Linear(channels, channels)
+        contract = nn.Linear(2 * channels, channels)
         self.perceptron = nn.Sequential(
-            nn.LayerNorm(channels),
-            nn.Linear(channels, 2 * channels),
-            nn.GELU(),
-            nn.Linear(2 * channels, channels),
+            nn.LayerNorm(channels), nn.Linear(channels, 2 * channels), nn.GELU(), contract
         )
-        for last in (self.merge, self.perceptron[3]):
+        for last in (self.merge, contract):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 

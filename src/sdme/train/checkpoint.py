@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from sdme.config import TrainSettings
 from sdme.errors import InputError
 from sdme.files import replacing
+from sdme.model.weights import Network
 
 
 @dataclass
@@ -21,7 +21,7 @@ class TrainState:
     time limit; ``skipped`` counts steps whose gradient was not finite.
     """
 
-    network: nn.Module
+    network: Network
     optimizer: torch.optim.Optimizer
     settings: TrainSettings
     step: int = 0

@@ -23,7 +23,6 @@ _WARM_UP = 3  # passes before a graph is captured: compilers and libraries choos
 class FastRecipe(Recipe):
     """A step is thousands of small operations: on CUDA they are launched as one graph."""
 
-    network: FastNetwork
     names = (*FAST_NAMES, *MEASURED)
 
     def __init__(self, network: FastNetwork, settings: TrainSettings, device: torch.device) -> None:

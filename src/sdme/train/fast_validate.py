@@ -104,11 +104,11 @@ def fast_example_sheet(
     """
     with evaluating(network, seed=1):
         batch = make_batch(store, pairs, settings)
-        features = network(batch.fixed, batch.moving)
-        outcome = _stages(network, *features, batch)
+        fixed, moving = network(batch.fixed, batch.moving)
+        outcome = _stages(network, fixed, moving, batch)
     images = [list(as_colours(batch.fixed)), list(as_colours(batch.moving))]
-    images += [list(stretched(f.score)) for f in features]
-    images += [list(stretched(f.levels[1].weight)) for f in features]
+    images += [list(stretched(f.score)) for f in (fixed, moving)]
+    images += [list(stretched(f.levels[1].weight)) for f in (fixed, moving)]
     for H in (outcome.middle, outcome.voted, outcome.refined):
         images.append(checkerboards(batch.fixed, batch.moving, H))
     return table(images, COLUMNS)

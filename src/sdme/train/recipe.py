@@ -15,7 +15,6 @@ from sdme.report.overlay import Picture
 class Recipe(ABC):
     """How one network learns. ``names`` are those of the numbers that a step yields."""
 
-    network: nn.Module
     names: tuple[str, ...]
 
     @abstractmethod
