@@ -117,15 +117,15 @@ def make_frame(source: ImageSource, name: str, max_side: int) -> Frame:
     size = round(width * scale), round(height * scale)
     mask = valid_mask(image)
     pixels = torch.from_numpy(to_network_input(image, mask)).permute(2, 0, 1)[None]
-    valid = torch.from_numpy(mask)[None, None].float()
     matrix = resize_matrix(size[0] / width, size[1] / height).numpy()
-    return Frame(
-        name, image, resize_image(pixels, *size), _inner(resize_image(valid, *size)), matrix
-    )
+    return Frame(name, image, resize_image(pixels, *size), _inner(mask, size), matrix)
 
 
-def _inner(valid: Float[Tensor, "1 1 h w"]) -> Bool[Tensor, "1 1 h w"]:
-    """Pixels with nothing but valid ones within the window around them."""
+def _inner(mask: Bool[np.ndarray, "h w"], size: tuple[int, int]) -> Bool[Tensor, "1 1 h2 w2"]:
+    """Pixels of the frame with nothing but valid ones within the window around them."""
+    if mask.all():  # most images: what follows would take longer than reading them
+        return torch.ones(1, 1, size[1], size[0], dtype=torch.bool)
+    valid = resize_image(torch.from_numpy(mask)[None, None].float(), *size)
     empty = (valid < 0.999).float()
     return F.max_pool2d(empty, 2 * _EDGE + 1, stride=1, padding=_EDGE) == 0
 
