@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sdme.config import FastLossSettings, FastRegisterSettings
 from sdme.geometry.homography import apply_homography, corner_error, corners, invert
 from sdme.geometry.increments import eliminated, solve_spd
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import pixel_grid
 from sdme.model.fast import LEVELS, FastFeatures, Level
-from sdme.refine.unrolled import STEPS, TRAINING_STEPS, refine_unrolled
+from sdme.refine.unrolled import refine_unrolled
+
+STEPS, TRAINING_STEPS = FastRegisterSettings().steps, FastLossSettings().steps
 
 FIXED, MOVING = (96, 80), (128, 112)
 ODD = (101, 77), (133, 90)
@@ -82,7 +85,7 @@ def test_convergence_from_twelve_pixels(fixed, moving):
     H, shifts = truths(6, fixed, moving)
     start = off(shifts, 12, fixed, moving)
     assert corner_error(start, H, *fixed).min() > 11
-    iterates = refine_unrolled(*pairs(H, fixed, moving), start, DAMPING)
+    iterates = refine_unrolled(*pairs(H, fixed, moving), start, DAMPING, STEPS)
     assert len(iterates) == sum(STEPS)
     assert corner_error(iterates[-1], H, *fixed).max() < 0.05
 
@@ -139,7 +142,7 @@ def test_weights_of_zero_exclude_what_is_corrupted(side):
             fixed = corrupted(fixed, FIXED, zero_weight)
         else:
             moving = corrupted(moving, MOVING, zero_weight)
-        last = refine_unrolled(fixed, moving, start, DAMPING)[-1]
+        last = refine_unrolled(fixed, moving, start, DAMPING, STEPS)[-1]
         return corner_error(last, H, *FIXED)
 
     assert refined(True).max() < 0.1
@@ -271,7 +274,7 @@ def test_any_start_gives_finite_matrices_and_gradients(H):
         return leaves[-1], weight
 
     fixed, damping = changed(fixed, leaf), DAMPING.clone().requires_grad_()
-    iterates = refine_unrolled(fixed, moving, torch.tensor([H]), damping)
+    iterates = refine_unrolled(fixed, moving, torch.tensor([H]), damping, STEPS)
     torch.stack(iterates).sum().backward()
     assert torch.stack(iterates).isfinite().all()
     assert all(x.grad is not None and x.grad.isfinite().all() for x in [*leaves, damping])
@@ -281,7 +284,7 @@ def test_a_start_without_overlap_is_given_back():
     H, _ = truths(1)
     start = H.clone()
     start[:, 0, 2] = 5000
-    for iterate in refine_unrolled(*pairs(H), start, DAMPING):
+    for iterate in refine_unrolled(*pairs(H), start, DAMPING, STEPS):
         torch.testing.assert_close(iterate, start, rtol=1e-5, atol=1e-4)
 
 
@@ -293,7 +296,7 @@ def test_flat_maps_give_the_start_back():
         return torch.ones_like(values) / 6**0.5, weight
 
     fixed, moving = pairs(H)
-    iterates = refine_unrolled(changed(fixed, flat), changed(moving, flat), start, DAMPING)
+    iterates = refine_unrolled(changed(fixed, flat), changed(moving, flat), start, DAMPING, STEPS)
     assert corner_error(iterates[-1], start, *FIXED).max() < 1e-3
 
 
@@ -320,7 +323,7 @@ def test_badly_posed_maps_give_finite_matrices_and_gradients(solver, kind, monke
 
     fixed, moving = (changed(given, change) for given in pairs(H))
     start, damping = off(shifts, 2), torch.full((3, 8), -20.0, requires_grad=True)
-    iterates = torch.stack(refine_unrolled(fixed, moving, start, damping))
+    iterates = torch.stack(refine_unrolled(fixed, moving, start, damping, STEPS))
     assert iterates.isfinite().all()
     corner_error(iterates[-1], H, *FIXED).clamp(max=100).sum().backward()
     for tensor in [*leaves, damping]:
@@ -332,9 +335,9 @@ def test_badly_posed_maps_give_finite_matrices_and_gradients(solver, kind, monke
 def test_the_solver_of_cuda_finds_the_same(monkeypatch):
     H, shifts = truths(4)
     pair, start = pairs(H), off(shifts, 6)
-    expected = refine_unrolled(*pair, start, DAMPING)[-1]
+    expected = refine_unrolled(*pair, start, DAMPING, STEPS)[-1]
     monkeypatch.setattr("sdme.refine.unrolled.solve_spd", eliminated)
-    found = refine_unrolled(*pair, start, DAMPING)[-1]
+    found = refine_unrolled(*pair, start, DAMPING, STEPS)[-1]
     assert corner_error(found, expected, *FIXED).max() < 1e-2
 
 
@@ -343,8 +346,8 @@ def test_both_ways_are_inverse():
     H, shifts = truths(3, FIXED, FIXED)
     fixed, moving = pairs(H, FIXED, FIXED)
     start = off(shifts, 3, FIXED, FIXED)
-    forth = refine_unrolled(fixed, moving, start, DAMPING)[-1]
-    back = refine_unrolled(moving, fixed, invert(start), DAMPING)[-1]
+    forth = refine_unrolled(fixed, moving, start, DAMPING, STEPS)[-1]
+    back = refine_unrolled(moving, fixed, invert(start), DAMPING, STEPS)[-1]
     assert corner_error(invert(back), forth, *FIXED).max() < 0.1
 
 
@@ -352,5 +355,5 @@ def test_mixed_precision_of_the_caller_does_not_touch_coordinates():
     H, shifts = truths(3)
     pair, start = pairs(H), off(shifts, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        iterates = refine_unrolled(*pair, start, DAMPING)
+        iterates = refine_unrolled(*pair, start, DAMPING, STEPS)
     assert corner_error(iterates[-1], H, *FIXED).max() < 0.05

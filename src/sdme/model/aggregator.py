@@ -7,6 +7,7 @@ information on it; the increment of the homography solves the normal equations o
 From the same evidence it says how large the error of the homography was that it was given.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +26,7 @@ LARGEST_STEP = 0.5  # of an increment's entries, on scaled coordinates
 LARGEST_TILT = 0.3  # of its last two, so that no corner comes near the horizon
 UNIT_SIDE = 128  # errors are told as if the fixed image had sides of about this many pixels
 LEAST_ERROR = 0.1  # px of it; smaller errors are all alike
+UNKNOWN_ERROR = 32.0  # px of it; what is believed before anything was learnt
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Vote:
     matrix: Float[Tensor, "b 3 3"]
     shift: Float[Tensor, "b 2 h w"]
     log_error: Float[Tensor, " b"]
+
+
+def inverse_temperature(sharpness: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The factor of similarities in a softmax, from its logarithm; at most 100."""
+    return sharpness.clamp(max=math.log(100)).exp()
 
 
 def log_error_of(error: Float[Tensor, " *b"], size: tuple[int, int]) -> Float[Tensor, " *b"]:
@@ -85,7 +92,12 @@ class Aggregator(nn.Module):
         self.vote = nn.Conv2d(channels, 5, 1)
         for parameter in self.vote.parameters():
             nn.init.zeros_(parameter)
-        self.judge = nn.Sequential(nn.Linear(2 * channels + 2, 64), nn.SiLU(), nn.Linear(64, 1))
+        last = nn.Linear(64, 1)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.constant_(
+            last.bias, math.log(UNKNOWN_ERROR)
+        )  # who has learnt nothing, knows nothing
+        self.judge = nn.Sequential(nn.Linear(2 * channels + 4, 64), nn.SiLU(), last)
         self.sharpness = nn.Parameter(torch.tensor(2.3))
         self.damping = nn.Parameter(torch.full((8,), -6.0))
 
@@ -132,6 +144,9 @@ class Aggregator(nn.Module):
             shift, information = self._believed(self.vote(hidden), expected, certainty, inside)
             matrix = self._solve(H, shift, information)
             pooled = [hidden.mean((2, 3)), _mean_where(hidden, inside)]
+            # how alike the cells are there is lost in the norms, and tells strangers from partners
+            alike = windows[:, len(offsets) // 2, None], certainty
+            pooled += [_mean_where(values, inside) for values in alike]
             spread = (information[:, 0] + information[:, 2]).mean((1, 2)), inside.mean((1, 2, 3))
             evidence = torch.cat([*pooled, torch.stack(spread, -1)], dim=-1)
             return Vote(matrix, shift, self.judge(evidence)[:, 0])
@@ -158,7 +173,7 @@ class Aggregator(nn.Module):
         self, windows: Float[Tensor, "b o h w"], offsets: Float[Tensor, "o 2"]
     ) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
         """Mean of the offsets under the softmax of the window, px, and its largest share."""
-        share = (windows * self.sharpness.exp()).softmax(1)
+        share = (windows * inverse_temperature(self.sharpness)).softmax(1)
         expected = torch.einsum("bohw,oc->bchw", share, offsets)
         return expected, share.amax(1, keepdim=True)
 

@@ -15,8 +15,6 @@ from sdme.geometry.increments import IncrementGrid, increment, increment_grid, s
 from sdme.geometry.sampling import pixel_grid, sample
 from sdme.model.fast import LEVELS, FastFeatures, Level, cells_inside
 
-TRAINING_STEPS = (3, 3, 3)  # at 1/2, 1/4 and 1/8
-STEPS = (8, 5, 4)
 _LARGEST_STEP = 0.3  # of an increment's entries, on scaled coordinates
 _LEAST_CURVATURE = 1e-5  # added to the diagonal of a mean over pixels
 
@@ -26,12 +24,12 @@ def refine_unrolled(
     moving: FastFeatures,
     H: Float[Tensor, "b 3 3"],
     damping: Float[Tensor, "levels 8"],
-    steps: tuple[int, ...] = STEPS,
+    steps: tuple[int, int, int],
 ) -> list[Float[Tensor, "b 3 3"]]:
     """All iterates from ``H``, which maps fixed to moving pixels, the best one last.
 
     ``damping`` is the logarithm of the Levenberg factor of each parameter, finest level first, and
-    ``steps`` the number of iterations, likewise. What overlaps nowhere stays as it is.
+    ``steps`` the number of iterations at 1/2, 1/4 and 1/8. What overlaps nowhere stays as it is.
     """
     iterates = []
     with torch.autocast(H.device.type, enabled=False):
