@@ -313,6 +313,12 @@ class FastLossSettings(Settings):
         default=0.45, ge=0, le=1, description="share of Lucas-Kanade's starts from the votes"
     )
     true: float = Field(default=0.15, ge=0, le=1, description="share of them at the truth")
+    strangers: float = Field(
+        default=0.04,
+        ge=0,
+        le=1,
+        description="share of pairs of different scenes, for the judgement",
+    )
 
 
 class TrainSettings(Settings):

@@ -34,6 +34,8 @@ def processes(device: torch.device) -> Iterator[torch.device]:
         InputError: a numbered device, or more processes than devices.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or count() > 1:
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # streams and graphs are made on the current one
         yield device
         return
     if device.type == "cuda":

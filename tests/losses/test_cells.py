@@ -24,6 +24,14 @@ def translation(x, y):
     return H
 
 
+def matched(fixed, moving, H, queries, sharpness, weight=None):
+    """Of images that the maps show whole, without padding."""
+    sizes = [(m.shape[-1] * CELL, m.shape[-2] * CELL) for m in (fixed, moving)]
+    return cell_matching(
+        fixed, moving, H, queries, CELL, sharpness.exp(), (sizes[0], sizes[1]), weight
+    )
+
+
 def all_cells(maps):
     return torch.arange(maps[0, 0].numel()).expand(len(maps), -1)
 
@@ -93,7 +101,7 @@ def test_loss_hits_and_views_equal_a_plain_loop():
     queries = torch.stack(
         [torch.randperm(35, generator=torch.Generator().manual_seed(k))[:20] for k in range(3)]
     )
-    matching = cell_matching(fixed, moving, H, queries, CELL, SHARPNESS)
+    matching = matched(fixed, moving, H, queries, SHARPNESS)
     total, count = 0.0, 0
     for k in range(3):
         loss, seen, found, in_view = looped(fixed[k], moving[k], H[k], queries[k])
@@ -110,7 +118,7 @@ def test_partner_on_the_last_cell_is_in_view():
     fixed, moving = unit(1, 6, 4, 4), unit(1, 6, 5, 5, seed=1)
     H = translation(4.0, 4.0)[None]
     queries = torch.tensor([[15]])
-    matching = cell_matching(fixed, moving, H, queries, CELL, SHARPNESS)
+    matching = matched(fixed, moving, H, queries, SHARPNESS)
     total, count, _, _ = looped(fixed[0], moving[0], H[0], queries[0])
     assert count == 1 and matching.in_view.all()
     assert matching.loss.item() == pytest.approx(total / 2, rel=1e-5)
@@ -121,34 +129,34 @@ def test_perfect_descriptors_find_every_partner_in_view(shift):
     H = translation(*shift)[None]
     H[0, 0, 1] = 0.1
     fixed, moving = shared_descriptors(H, (9, 8), (11, 10), CELL)
-    matching = cell_matching(fixed, moving, H, all_cells(fixed), CELL, torch.tensor(4.0))
+    matching = matched(fixed, moving, H, all_cells(fixed), torch.tensor(4.0))
     assert matching.in_view.sum() > 20
     assert torch.equal(matching.found, matching.in_view)
-    wrong = cell_matching(fixed, moving.flip(-1), H, all_cells(fixed), CELL, torch.tensor(4.0))
+    wrong = matched(fixed, moving.flip(-1), H, all_cells(fixed), torch.tensor(4.0))
     assert wrong.found.float().mean() < 0.3 and wrong.loss > 2 * matching.loss
 
 
 def test_perfect_descriptors_of_whole_cells_cost_next_to_nothing():
     H = translation(2 * CELL, CELL)[None]
     fixed, moving = shared_descriptors(H, (9, 8), (11, 10), CELL)
-    matching = cell_matching(fixed, moving, H, all_cells(fixed), CELL, torch.tensor(4.0))
+    matching = matched(fixed, moving, H, all_cells(fixed), torch.tensor(4.0))
     assert matching.in_view.all() and matching.loss < 1e-3
-    one_off = cell_matching(
-        fixed, moving, translation(3 * CELL, CELL)[None], all_cells(fixed), CELL, torch.tensor(4.0)
+    one_off = matched(
+        fixed, moving, translation(3 * CELL, CELL)[None], all_cells(fixed), torch.tensor(4.0)
     )
     assert one_off.loss > 5
 
 
 def test_indifferent_descriptors_cost_the_logarithm_of_the_cells():
     fixed, moving = torch.ones(1, 4, 5, 6) / 2, torch.ones(1, 4, 7, 8) / 2
-    matching = cell_matching(fixed, moving, torch.eye(3)[None], all_cells(fixed), CELL, SHARPNESS)
+    matching = matched(fixed, moving, torch.eye(3)[None], all_cells(fixed), SHARPNESS)
     assert matching.loss.item() == pytest.approx((math.log(30) + math.log(56)) / 2, rel=1e-5)
 
 
 def test_pairs_without_overlap_cost_nothing_and_send_no_gradient():
     fixed, moving = unit(1, 6, 4, 4).requires_grad_(), unit(1, 6, 4, 4, seed=1).requires_grad_()
     H = translation(500, 0)[None]
-    matching = cell_matching(fixed, moving, H, all_cells(fixed), CELL, SHARPNESS)
+    matching = matched(fixed, moving, H, all_cells(fixed), SHARPNESS)
     assert matching.loss == 0 and not matching.in_view.any() and not matching.found.any()
     matching.loss.backward()
     assert fixed.grad is not None and (fixed.grad == 0).all()
@@ -157,7 +165,7 @@ def test_pairs_without_overlap_cost_nothing_and_send_no_gradient():
 def test_what_is_behind_the_horizon_is_out_of_view():
     fixed, moving = unit(1, 6, 8, 8).requires_grad_(), unit(1, 6, 8, 8, seed=1)
     H = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0], [-0.06, 0, 1.0]]])
-    matching = cell_matching(fixed, moving, H, all_cells(fixed), CELL, SHARPNESS)
+    matching = matched(fixed, moving, H, all_cells(fixed), SHARPNESS)
     columns = (torch.arange(64) % 8 + 0.5) * CELL - 0.5
     assert not matching.in_view[0, columns > 1 / 0.06].any()
     matching.loss.backward()
@@ -173,7 +181,7 @@ def test_descending_the_gradient_makes_cells_find_their_partners():
     shares = []
     for _ in range(40):
         fixed, moving = (F.normalize(r, dim=1) for r in raw)
-        matching = cell_matching(fixed, moving, H, all_cells(fixed), CELL, sharpness)
+        matching = matched(fixed, moving, H, all_cells(fixed), sharpness)
         shares.append((matching.found.sum() / matching.in_view.sum()).item())
         optimiser.zero_grad()
         matching.loss.backward()

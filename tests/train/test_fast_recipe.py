@@ -89,3 +89,29 @@ def test_gradients_of_a_batch_are_the_mean_of_those_of_its_parts(settings, train
     for whole, one, two in zip(*found, strict=True):
         gap = (whole - (one + two) / 2).norm()
         assert gap <= 1e-3 * whole.norm() + 1e-7
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_replayed_graph_gives_what_an_eager_pass_gives(settings, training, validation):
+    """Also after a validation in between, and after the weights were changed in place."""
+    device = torch.device("cuda")
+    torch.manual_seed(0)
+    network = FastNetwork(SMALL).to(device)
+    captured = FastRecipe(network, settings, device)
+    eager = FastRecipe(network, settings.model_copy(update={"compile": False}), device)
+    store = load_store(training, settings.data).to(device)
+    held_out = load_store(validation, settings.data).to(device)
+    for turn in range(3):
+        batch = make_batch(store, 2, settings.data, draw=captured.draw)
+        found = []
+        for recipe in (captured, eager, captured):
+            numbers = recipe.compute_gradients(batch)
+            gradients = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+            found.append(torch.cat([numbers, *(g.flatten() for g in gradients)]))
+        torch.testing.assert_close(found[0], found[1], rtol=0.05, atol=1e-2)
+        torch.testing.assert_close(found[0], found[2], rtol=1e-3, atol=1e-4)
+        if turn == 0:
+            captured.validate(held_out, settings.data, 2)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.01 * torch.randn_like(parameter))

@@ -11,12 +11,13 @@ from sdme.config import FastLossSettings, FastSettings
 from sdme.geometry.homography import apply_homography, corner_error, corners, invert
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import warp
-from sdme.model.aggregator import CELL, log_error_of
+from sdme.model.aggregator import CELL, error_of, log_error_of
 from sdme.model.fast import DESCRIPTORS, FastNetwork, cells_inside
 from sdme.train.fast_step import (
     FAST_NAMES,
     MEASURED,
     QUERIES,
+    Draws,
     Turns,
     alignment_start,
     bounded_corner_error,
@@ -24,6 +25,7 @@ from sdme.train.fast_step import (
     faded,
     fast_losses,
     first_guess,
+    with_strangers,
 )
 
 SETTINGS = FastLossSettings()
@@ -188,7 +190,9 @@ def test_faded_equals_a_plain_sum(fading):
     weights = [fading**2, fading, 1.0]
     means = [(math.log(a + 0.5) + math.log(b + 0.5)) / 2 for a, b in errors]
     expected = sum(w * m for w, m in zip(weights, means, strict=True)) / sum(weights)
-    assert faded(torch.tensor(errors), settings).item() == pytest.approx(expected, rel=1e-5)
+    assert faded(
+        torch.tensor(errors), settings, torch.ones(len(errors[0]))
+    ).item() == pytest.approx(expected, rel=1e-5)
 
 
 def chosen(count, choices, strengths=0.5, shifts=1.0):
@@ -248,7 +252,7 @@ def test_shares_of_guesses_and_starts_follow_the_settings():
 
 def turns_on(network, fixed, moving, H):
     features = network(fixed, moving)
-    return Turns(network, features[0], features[1], H)
+    return Turns(network, features[0], features[1], H, torch.ones(len(H)))
 
 
 def turns_of(network, count=2):
@@ -310,8 +314,63 @@ def test_judgement_is_about_the_matrix_that_was_given(network):
     said = [vote.log_error for vote in turns.votes]
     expected = sum(F.smooth_l1_loss(s, g) for s, g in zip(said, goals, strict=True)) / 2
     torch.testing.assert_close(turns.judgement(), expected, rtol=1e-4, atol=1e-4)
-    turns.votes = [replace(v, log_error=g) for v, g in zip(turns.votes, goals, strict=True)]
+    turns.looked = [
+        (given, replace(vote, log_error=goal))
+        for given, vote, goal in zip(turns.given, turns.votes, goals, strict=True)
+    ]
     assert turns.judgement() < 1e-6
+
+
+def test_a_look_is_judged_and_its_vote_is_not(network):
+    turns, _, H = turns_of(network)
+    before = turns.error(SETTINGS), turns.flow()
+    turns.look(H)
+    assert (turns.error(SETTINGS), turns.flow()) == before
+    assert len(turns.looked) == 3 and torch.equal(turns.looked[-1][0], H)
+
+
+def test_strangers_count_in_the_judgement_alone(network):
+    fixed, moving, H = example()
+    torch.manual_seed(0)
+    draws = draw(2, FIXED[0], H.device)
+    pair = network(fixed, moving)
+    both, one = (
+        fast_losses(network, pair, H, draws, SETTINGS, related)[0]
+        for related in (torch.ones(2), torch.tensor([1.0, 0.0]))
+    )
+    alone = fast_losses(
+        network,
+        network(fixed[:1], moving[:1]),
+        H[:1],
+        Draws(**{name: value[:1] for name, value in vars(draws).items()}),
+        SETTINGS,
+    )[0]
+    for name in ("matching", "correlation", "votes", "flow", "alignment"):
+        k = FAST_NAMES.index(name)
+        assert one[k].item() == pytest.approx(alone[k].item() / 2, rel=2e-3), name
+        assert one[k] != both[k]
+    assert one[FAST_NAMES.index("judgement")] > both[FAST_NAMES.index("judgement")]
+
+
+def test_strangers_get_the_image_of_another_pair():
+    draws = replace(
+        draw(4, FIXED[0], torch.device("cpu")), strangers=torch.tensor([0.5, 0, 0.9, 0.01])
+    )
+    moving = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 8, 8)
+    chosen, related = with_strangers(moving, draws, SETTINGS)
+    assert chosen[:, 0, 0, 0].tolist() == [0, 0, 2, 2] and related.tolist() == [1, 0, 1, 0]
+    single = replace(draw(1, FIXED[0], torch.device("cpu")), strangers=torch.zeros(1))
+    chosen, related = with_strangers(moving[2:3], single, SETTINGS)
+    assert chosen[0, 0, 0, 0] == 2 and related.tolist() == [1]
+
+
+def test_who_has_learnt_nothing_believes_in_large_errors():
+    for seed in range(3):
+        torch.manual_seed(seed)
+        network = FastNetwork(SMALL)
+        turns, _, _ = turns_of(network)
+        for vote in turns.votes:
+            assert (error_of(vote.log_error, (128, 128)) > 20).all()
 
 
 def test_a_given_matrix_without_inverse_spoils_no_gradient(network):

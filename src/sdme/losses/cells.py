@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from sdme.geometry.homography import apply_homography
-from sdme.geometry.sampling import sample
+from sdme.geometry.sampling import inside, sample
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,19 @@ def cell_matching(
     H: Float[Tensor, "b 3 3"],
     queries: Int64[Tensor, "b q"],
     cell: int,
-    sharpness: Float[Tensor, ""],
+    factor: Float[Tensor, ""],
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+    weight: Float[Tensor, " b"] | None = None,
 ) -> CellMatching:
     """Softmax over all cells of the other image, for some fixed cells and their partners.
 
     ``queries`` are fixed cells by their number in row order; a partner lies between the centres of
     up to four moving cells, which share the probability bilinearly. The other way, the moving
-    descriptor between the cells has to find its fixed cell. ``exp(sharpness)`` is the inverse
-    temperature. van den Oord et al., "Contrastive Predictive Coding", 2018.
+    descriptor between the cells has to find its fixed cell. Similarities are multiplied by
+    ``factor``. van den Oord et al., "Contrastive Predictive Coding", 2018.
+
+    ``sizes`` are (width, height) of the fixed and the moving images: beyond them a map shows
+    padding, which has no partner and is none. ``weight`` is that of each pair.
 
     Queries without a partner in view cost nothing and count in the mean, so that the mean over
     several batches is that of one large one.
@@ -46,19 +51,22 @@ def cell_matching(
     width = fixed.shape[-1]
     height2, width2 = moving.shape[-2:]
     centres = (torch.stack([queries % width, queries // width], -1).to(H.dtype) + 0.5) * cell - 0.5
-    there = (apply_homography(H, centres) + 0.5) / cell - 0.5
+    pixels = apply_homography(H, centres)
+    there = (pixels + 0.5) / cell - 0.5
     x, y = there.unbind(-1)
     in_view = (x >= 0) & (y >= 0) & (x <= width2 - 1) & (y <= height2 - 1)
+    in_view &= inside(centres, *sizes[0]) & inside(pixels, *sizes[1])
     there = torch.where(in_view[..., None], there, torch.zeros_like(there))
-    temperature = sharpness.exp()
     ours = fixed.flatten(2).gather(2, queries[:, None].expand(-1, fixed.shape[1], -1))
-    logits = (ours.mT @ moving.flatten(2)).float() * temperature
+    logits = (ours.mT @ moving.flatten(2)).float() * factor
     forth = _partner_log_likelihood(logits.log_softmax(-1), there, width2)
     theirs = F.normalize(sample(moving, there), dim=1)
-    back_logits = (theirs.mT @ fixed.flatten(2)).float() * temperature
+    back_logits = (theirs.mT @ fixed.flatten(2)).float() * factor
     back = back_logits.log_softmax(-1).gather(-1, queries[..., None])[..., 0]
-    weight = in_view.to(forth.dtype)
-    loss = -((forth + back) * weight).mean() / 2
+    counted = in_view.to(forth.dtype)
+    if weight is not None:
+        counted = counted * weight[:, None]
+    loss = -((forth + back) * counted).mean() / 2
     best = logits.argmax(-1)
     gap = torch.stack([best % width2, best // width2], -1) - there
     return CellMatching(loss, (gap.abs().amax(-1) <= 1) & in_view, in_view)

@@ -1,5 +1,6 @@
 """How the preset ``fast`` is trained: one weighted sum of losses, captured as one CUDA graph."""
 
+import gc
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
@@ -11,9 +12,10 @@ from sdme import parallel
 from sdme.config import DataSettings, TrainSettings
 from sdme.data.batches import Batch
 from sdme.data.store import ImageStore
-from sdme.model.fast import FastNetwork
+from sdme.geometry.increments import increment_grid
+from sdme.model.fast import COARSEST, LEVELS, FastNetwork
 from sdme.report.overlay import Picture
-from sdme.train.fast_step import FAST_NAMES, MEASURED, Draws, draw, fast_losses
+from sdme.train.fast_step import FAST_NAMES, MEASURED, Draws, draw, fast_losses, with_strangers
 from sdme.train.fast_validate import fast_example_sheet, fast_validate
 from sdme.train.recipe import Recipe
 
@@ -34,6 +36,9 @@ class FastRecipe(Recipe):
         self._features: Callable[..., tuple] = network
         self._is_captured = settings.compile and device.type == "cuda"
         self._graph: _Graph | None = None
+        # a graph reads them wherever they were made: they must not be forgotten
+        side = settings.data.fixed_side + -settings.data.fixed_side % COARSEST
+        self._grids = [increment_grid(side // c, side // c, c, device) for c in LEVELS]
         if self._is_captured:
             self._features = torch.compile(network, dynamic=False)
             network.aggregator.read.compile(dynamic=False)
@@ -55,6 +60,8 @@ class FastRecipe(Recipe):
 
     def _pass(self, batch: Batch) -> Float[Tensor, " names"]:
         self.network.zero_grad(set_to_none=True)
+        draws = Draws(**batch.draws)
+        moving, related = with_strangers(batch.moving, draws, self._losses)
         # a graph must not find yesterday's copies of the weights in autocast's cache
         with torch.autocast(
             batch.H.device.type,
@@ -62,9 +69,8 @@ class FastRecipe(Recipe):
             enabled=self._bfloat16,
             cache_enabled=not self._is_captured,
         ):
-            pair = self._features(batch.fixed, batch.moving)
-        draws = Draws(**batch.draws)
-        terms, measured = fast_losses(self.network, pair, batch.H, draws, self._losses)
+            pair = self._features(batch.fixed, moving)
+        terms, measured = fast_losses(self.network, pair, batch.H, draws, self._losses, related)
         (self._weights * terms).sum().backward()
         return torch.cat([terms.detach(), measured])
 
@@ -89,15 +95,17 @@ class _Graph:
 
     def __init__(self, action: Callable[[Batch], Tensor], batch: Batch) -> None:
         self._batch = batch.like_this([t.clone() for t in batch.tensors])
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                action(self._batch)
-        torch.cuda.current_stream().wait_stream(side)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._numbers = action(self._batch)
+        with torch.cuda.device(batch.H.device):
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    action(self._batch)
+            torch.cuda.current_stream().wait_stream(side)
+            gc.collect()  # what still holds on to a pass of the warm-up would spoil the capture
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, stream=side):
+                self._numbers = action(self._batch)
 
     def replay(self, batch: Batch) -> Tensor:
         """The same on another batch of the same shapes."""

@@ -10,8 +10,9 @@ from torch import Tensor
 from sdme.config import FastLossSettings
 from sdme.geometry.homography import apply_homography, corners, invert
 from sdme.geometry.random_warp import homography_from_shifts
+from sdme.geometry.sampling import inside
 from sdme.losses.cells import cell_matching
-from sdme.model.aggregator import CELL, Vote, log_error_of
+from sdme.model.aggregator import CELL, Vote, inverse_temperature, log_error_of
 from sdme.model.fast import COARSEST, DESCRIPTORS, FastFeatures, FastNetwork, cell_centres
 from sdme.refine.unrolled import refine_unrolled
 
@@ -27,13 +28,15 @@ class Draws:
 
     ``queries`` are fixed cells at 1/4. ``shifts`` in [-1, 1] move the corners of a wrong first
     guess and of a wrong start of alignment, ``strengths`` in [0, 1] say how far, and ``choices`` in
-    [0, 1] which kind of guess and of start a pair gets.
+    [0, 1] which kind of guess and of start a pair gets. ``strangers`` in [0, 1] decide which fixed
+    images get another pair's moving image, see :func:`with_strangers`.
     """
 
     queries: Int64[Tensor, "b q"]
     shifts: Float[Tensor, "b 2 4 2"]
     strengths: Float[Tensor, "b 2 1 1"]
     choices: Float[Tensor, "b 2 1 1"]
+    strangers: Float[Tensor, " b"]
 
 
 def draw(count: int, fixed_side: int, device: torch.device) -> Draws:
@@ -46,7 +49,20 @@ def draw(count: int, fixed_side: int, device: torch.device) -> Draws:
         torch.rand(count, 2, 4, 2, device=device) * 2 - 1,
         torch.rand(count, 2, 1, 1, device=device),
         torch.rand(count, 2, 1, 1, device=device),
+        torch.rand(count, device=device),
     )
+
+
+def with_strangers(
+    moving: Float[Tensor, "b 3 h w"], draws: Draws, settings: FastLossSettings
+) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"]]:
+    """Moving images, of which a share show another scene; and 1 for those that do not, else 0.
+
+    Nothing can be learnt from a stranger but that it is one. A single pair keeps its image.
+    """
+    related = (draws.strangers >= settings.strangers) | (len(moving) == 1)
+    chosen = torch.where(related[:, None, None, None], moving, moving.roll(1, 0))
+    return chosen.contiguous(memory_format=torch.channels_last), related.to(moving.dtype)
 
 
 def fast_losses(
@@ -55,18 +71,31 @@ def fast_losses(
     H: Float[Tensor, "b 3 3"],
     draws: Draws,
     settings: FastLossSettings,
+    related: Float[Tensor, " b"] | None = None,
 ) -> tuple[Float[Tensor, " terms"], Float[Tensor, " measured"]]:
     """All terms, unweighted, by ``FAST_NAMES``; and what is measured on the way, by ``MEASURED``.
+
+    Pairs whose ``related`` is 0 count in the judgement alone; without it all are 1.
 
     The aggregator starts in the middle of the moving image or from a wrong guess, Lucas-Kanade at
     the truth (it should stay), where the votes have led, or off the truth.
     """
     fixed, moving = pair
     square = apply_homography(H, corners(*fixed.size, like=H))
+    sizes = fixed.size, moving.size
+    related = torch.ones_like(H[:, 0, 0]) if related is None else related
     matching = cell_matching(
-        fixed.descriptors, moving.descriptors, H, draws.queries, DESCRIPTORS, network.sharpness
+        fixed.descriptors,
+        moving.descriptors,
+        H,
+        draws.queries,
+        DESCRIPTORS,
+        inverse_temperature(network.sharpness),
+        sizes,
+        related,
     )
     score = fixed.score.flatten(1).gather(1, draws.queries)
+    found = matching.found & (related > 0)[:, None]
     everywhere = torch.arange(fixed.correlation[0, 0].numel(), device=H.device)
     correlation = cell_matching(
         fixed.correlation,
@@ -74,28 +103,30 @@ def fast_losses(
         H,
         everywhere.expand(len(H), -1),
         CELL,
-        network.aggregator.sharpness,
+        inverse_temperature(network.aggregator.sharpness),
+        sizes,
+        related,
     )
-    turns = Turns(network, fixed, moving, H)
+    turns = Turns(network, fixed, moving, H, related)
     voted = turns.run(first_guess(fixed.size, moving.size, square, draws, settings), settings.turns)
     after_votes = bounded_corner_error(voted, square, fixed.size)
     start = alignment_start(H, voted, after_votes, square, draws, settings, fixed.size)
     iterates = refine_unrolled(fixed, moving, start, network.damping, settings.steps)
     errors = torch.stack([bounded_corner_error(x, square, fixed.size) for x in iterates])
-    turns.run(iterates[-1].detach(), 1)
+    turns.look(iterates[-1].detach())
     terms = [
         matching.loss,
-        F.binary_cross_entropy_with_logits(score, matching.found.to(score.dtype)),
+        F.binary_cross_entropy_with_logits(score, found.to(score.dtype)),
         correlation.loss,
         turns.error(settings),
         turns.flow(),
-        faded(errors, settings),
+        faded(errors, settings, related),
         turns.judgement(),
     ]
     measured = [
-        matching.found.sum() / matching.in_view.sum().clamp(min=1),
-        (after_votes < 3).float().mean(),
-        (errors[-1] < 1).float().mean(),
+        found.sum() / (matching.in_view * related[:, None]).sum().clamp(min=1),
+        ((after_votes < 3) * related).sum() / related.sum().clamp(min=1),
+        ((errors[-1] < 1) * related).sum() / related.sum().clamp(min=1),
     ]
     return torch.stack(terms), torch.stack(measured).detach()
 
@@ -104,9 +135,14 @@ class Turns:
     """Turns of the aggregator, each from a matrix that is taken as given, and how well they did."""
 
     def __init__(
-        self, network: FastNetwork, fixed: FastFeatures, moving: FastFeatures, H: Tensor
+        self,
+        network: FastNetwork,
+        fixed: FastFeatures,
+        moving: FastFeatures,
+        H: Float[Tensor, "b 3 3"],
+        related: Float[Tensor, " b"],
     ) -> None:
-        self.aggregator, self.truth = network.aggregator, H
+        self.aggregator, self.related = network.aggregator, related
         self.sizes, self.contexts = (moving.size, fixed.size), (fixed.context, moving.context)
         self.volume = network.aggregator.volume(fixed.correlation, moving.correlation)
         self.square = apply_homography(H, corners(*fixed.size, like=H))
@@ -114,20 +150,27 @@ class Turns:
         self.cells, self.goals = cells, apply_homography(H, cells[None])
         self.given: list[Tensor] = []
         self.votes: list[Vote] = []
+        self.looked: list[tuple[Tensor, Vote]] = []
 
     def run(self, H: Float[Tensor, "b 3 3"], count: int) -> Float[Tensor, "b 3 3"]:
         """So many turns; returns the last matrix, detached."""
         for _ in range(count):
             self.given.append(H)
-            self.votes.append(self.aggregator(self.volume, self.contexts, H, *self.sizes))
+            self.votes.append(self.look(H))
             H = self.votes[-1].matrix.detach()
         return H
+
+    def look(self, H: Float[Tensor, "b 3 3"]) -> Vote:
+        """What is believed of a matrix; where its vote leads, nobody goes."""
+        vote = self.aggregator(self.volume, self.contexts, H, *self.sizes)
+        self.looked.append((H, vote))
+        return vote
 
     def error(self, settings: FastLossSettings) -> Tensor:
         """Of where the turns have led."""
         size = self.sizes[1]
         errors = [bounded_corner_error(v.matrix, self.square, size) for v in self.votes]
-        return faded(torch.stack(errors), settings)
+        return faded(torch.stack(errors), settings, self.related)
 
     def flow(self) -> Tensor:
         """Mean distance of every cell's shift from the right one, cells.
@@ -138,9 +181,9 @@ class Turns:
         for H, vote in zip(self.given, self.votes, strict=True):
             goal = apply_homography(invert(H), self.goals) - self.cells
             gap = (vote.shift.flatten(2).mT - goal) / CELL
-            x, y = self.goals.unbind(-1)
-            kept = (goal.abs().amax(-1) < (self.aggregator.radius + 1) * CELL) & (x >= 0) & (y >= 0)
-            kept &= (x <= self.sizes[0][0] - 1) & (y <= self.sizes[0][1] - 1)
+            kept = goal.abs().amax(-1) < (self.aggregator.radius + 1) * CELL
+            kept &= inside(self.goals, *self.sizes[0]) & inside(self.cells, *self.sizes[1])
+            kept &= (self.related > 0)[:, None]
             # chosen before the root: what is not finite has no gradient, not even times zero
             distance = torch.where(kept[..., None], gap, 0).square().sum(-1).add(1e-4).sqrt()
             out.append((distance * kept).mean())
@@ -149,8 +192,9 @@ class Turns:
     def judgement(self) -> Tensor:
         """Of what the aggregator believes to be the error of what it was given."""
         size, out = self.sizes[1], []
-        for H, vote in zip(self.given, self.votes, strict=True):
+        for H, vote in self.looked:
             error = bounded_corner_error(H, self.square, size)
+            error = torch.where(self.related > 0, error, _LARGEST_ERROR)
             out.append(F.smooth_l1_loss(vote.log_error, log_error_of(error, size)))
         return torch.stack(out).mean()
 
@@ -164,13 +208,15 @@ def bounded_corner_error(
     return torch.nan_to_num(error, nan=_LARGEST_ERROR).clamp(max=_LARGEST_ERROR)
 
 
-def faded(errors: Float[Tensor, "k b"], settings: FastLossSettings) -> Float[Tensor, ""]:
-    """Mean of the errors' logarithms, in which later iterates weigh more."""
+def faded(
+    errors: Float[Tensor, "k b"], settings: FastLossSettings, weight: Float[Tensor, " b"]
+) -> Float[Tensor, ""]:
+    """Mean of the errors' logarithms times each pair's weight; later iterates weigh more."""
     count = len(errors)
     weights = torch.stack(
         [errors.new_full((), settings.fading ** (count - 1 - k)) for k in range(count)]
     )
-    values = torch.log(errors + settings.knee).mean(1)
+    values = (torch.log(errors + settings.knee) * weight).mean(1)
     return (weights * values).sum() / weights.sum()
 
 
@@ -185,7 +231,7 @@ def first_guess(
     middle = homography_from_shifts(torch.zeros_like(square), fixed_size, moving_size)
     off = square + draws.shifts[:, 0] * settings.guess_shift * draws.strengths[:, 0]
     centred = draws.choices[:, 0] < settings.centred
-    return torch.where(centred, middle, _from_corners(off, fixed_size))
+    return torch.where(centred, middle, from_corners(off, fixed_size))
 
 
 def alignment_start(
@@ -199,12 +245,12 @@ def alignment_start(
 ) -> Float[Tensor, "b 3 3"]:
     """The truth, what the votes gave unless it is beyond reach, or corners off the truth."""
     strength = settings.start_shift * draws.strengths[:, 1] ** 2
-    start = _from_corners(square + draws.shifts[:, 1] * strength, size)
+    start = from_corners(square + draws.shifts[:, 1] * strength, size)
     choice, reached = draws.choices[:, 1], (after_votes < settings.start_shift)[:, None, None]
     start = torch.where((choice < settings.true + settings.voted) & reached, voted, start)
     return torch.where(choice < settings.true, H, start)
 
 
-def _from_corners(square: Float[Tensor, "b 4 2"], size: tuple[int, int]) -> Tensor:
+def from_corners(square: Float[Tensor, "b 4 2"], size: tuple[int, int]) -> Tensor:
     """Homographies that take the fixed image's corners there."""
     return homography_from_shifts(square - corners(*size, like=square), size, size)

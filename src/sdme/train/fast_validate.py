@@ -6,20 +6,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sdme.config import DataSettings
+from sdme.config import DataSettings, FastRegisterSettings
 from sdme.data.batches import Batch, make_batch
 from sdme.data.store import ImageStore
-from sdme.geometry.homography import corner_error
+from sdme.geometry.homography import apply_homography, corner_error, corners
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.losses.cells import cell_matching
+from sdme.model.aggregator import inverse_temperature
 from sdme.model.fast import DESCRIPTORS, FastFeatures, FastNetwork
 from sdme.refine.unrolled import refine_unrolled
 from sdme.report.overlay import Picture
-from sdme.train.fast_step import Turns
+from sdme.train.fast_step import Turns, from_corners
 from sdme.train.pictures import as_colours, checkerboards, stretched, table
 from sdme.train.validate import BATCH, as_they_are, evaluating
 
-TURNS = 4
+TURNS, STEPS = FastRegisterSettings().turns, FastRegisterSettings().steps
 COLUMNS = (
     "fixed",
     "moving",
@@ -119,11 +120,10 @@ def _stages(
 ) -> _Outcome:
     none = torch.zeros(len(batch.H), 4, 2, device=batch.H.device)
     middle = homography_from_shifts(none, fixed.size, moving.size)
-    turns = Turns(network, fixed, moving, batch.H)
+    turns = Turns(network, fixed, moving, batch.H, torch.ones_like(batch.H[:, 0, 0]))
     voted = turns.run(middle, TURNS)
-    refined = refine_unrolled(fixed, moving, voted, network.damping)[-1]
-    turns.run(refined, 1)
-    return _Outcome(middle, voted, refined, turns.votes[-1].log_error)
+    refined = refine_unrolled(fixed, moving, voted, network.damping, STEPS)[-1]
+    return _Outcome(middle, voted, refined, turns.look(refined).log_error)
 
 
 def _measure(network: FastNetwork, batch: Batch) -> list[Tensor]:
@@ -137,17 +137,19 @@ def _measure(network: FastNetwork, batch: Batch) -> list[Tensor]:
         batch.H,
         cells.expand(len(batch.H), -1),
         DESCRIPTORS,
-        network.sharpness,
+        inverse_temperature(network.sharpness),
+        (fixed.size, moving.size),
     )
     angle = 2 * torch.pi * torch.rand(len(batch.H), 4, device=batch.H.device)
     shifts = 8 * torch.stack([angle.cos(), angle.sin()], dim=-1)
-    off = batch.H @ homography_from_shifts(shifts, fixed.size, fixed.size)
+    square = apply_homography(batch.H, corners(*fixed.size, like=batch.H))
+    off = from_corners(square + shifts, fixed.size)
 
     def error(H: Tensor) -> Tensor:
         return corner_error(H, batch.H, *fixed.size)
 
     def refined(H: Tensor) -> Tensor:
-        return error(refine_unrolled(fixed, moving, H, network.damping)[-1])
+        return error(refine_unrolled(fixed, moving, H, network.damping, STEPS)[-1])
 
     found = matching.found[matching.in_view].float()
     end = error(outcome.refined)
@@ -158,5 +160,5 @@ def _rank_correlation(one: Float[Tensor, " n"], two: Float[Tensor, " n"]) -> flo
     """Spearman's; 0 where there is nothing to compare."""
     if len(one) < 2:
         return 0.0
-    ranks = torch.stack([x.argsort().argsort().double() for x in (one, two)])
-    return torch.corrcoef(ranks)[0, 1].item()
+    ranks = torch.stack([x.argsort(stable=True).argsort().double() for x in (one, two)])
+    return 0.0 if one.min() == one.max() else torch.corrcoef(ranks)[0, 1].item()

@@ -49,5 +49,5 @@ class Clock:
 
     def _now(self) -> float:
         if self.device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
         return time.monotonic()

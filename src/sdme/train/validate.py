@@ -61,8 +61,8 @@ def validate(
 
 
 def as_they_are(settings: DataSettings) -> DataSettings:
-    """Settings for real pairs alone, none of them in an invented modality."""
-    real = {"pair_share": 1.0, "photo_synthesis": 0.0, "pair_synthesis": 0.0}
+    """Settings for real pairs alone, none of them turned or in an invented modality."""
+    real = {"pair_share": 1.0, "photo_synthesis": 0.0, "pair_synthesis": 0.0, "turned_share": 0.0}
     return settings.model_copy(update=real)
 
 
