@@ -104,11 +104,13 @@ class Aggregator(nn.Module):
     def volume(self, fixed: Float[Tensor, "b c h w"], moving: Float[Tensor, "b c h2 w2"]) -> Volume:
         """Inner products of all fixed with all moving cells, and coarser copies of them."""
         height, width = fixed.shape[-2:]
+        ours, scales = fixed.flatten(2).mT, []
         with torch.autocast(fixed.device.type, enabled=False):
-            values = fixed.flatten(2).mT @ moving.flatten(2)
-        scales = [values.flatten(0, 1).unflatten(1, (1, *moving.shape[-2:]))]
-        for _ in range(self.scales - 1):
-            scales.append(F.avg_pool2d(scales[-1], 2, ceil_mode=True))
+            for _ in range(self.scales):
+                values = ours @ moving.flatten(2)
+                scales.append(values.flatten(0, 1).unflatten(1, (1, *moving.shape[-2:])))
+                # the mean of products is the product with the mean
+                moving = F.avg_pool2d(moving, 2, ceil_mode=True)
         return Volume(scales, width, height)
 
     def forward(
@@ -159,8 +161,8 @@ class Aggregator(nn.Module):
         count, windows = len(offsets), []
         pairs = len(volume.scales[0]) // len(cells)
         for scale, values in enumerate(volume.scales):
-            points = (cells[:, None] + offsets * 2**scale).flatten(0, 1)
-            there = (apply_homography(H, points[None]) + 0.5) / (CELL * 2**scale) - 0.5
+            there = _around(H, cells, offsets * 2**scale)
+            there = (there + 0.5) / (CELL * 2**scale) - 0.5
             # the volume is large: what is looked up for all H of a pair is looked up at once
             there = there.view(pairs, -1, len(cells), count, 2).transpose(1, 2)
             there = there.reshape(pairs * len(cells), -1, 2)
@@ -200,6 +202,15 @@ class Aggregator(nn.Module):
         step = torch.nan_to_num(step).clamp(-LARGEST_STEP, LARGEST_STEP)
         step = torch.cat([step[:, :6], step[:, 6:].clamp(-LARGEST_TILT, LARGEST_TILT)], dim=1)
         return normalise(H @ grid.from_unit @ increment(step) @ grid.to_unit)
+
+
+def _around(
+    H: Float[Tensor, "b 3 3"], cells: Float[Tensor, "n 2"], offsets: Float[Tensor, "o 2"]
+) -> Float[Tensor, "b n o 2"]:
+    """Images of all ``cells + offsets``, which are one sum away from those of either."""
+    middle = cells @ H[..., :2].mT + H[:, None, :, 2]
+    mapped = middle[:, :, None] + (offsets @ H[..., :2].mT)[:, None]
+    return mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)
 
 
 def _is_inside(points: Float[Tensor, "b n 2"], size: tuple[int, int]) -> Tensor:
