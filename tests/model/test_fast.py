@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hand_made_fast import SMALL
 
-from sdme.config import FastSettings
 from sdme.model.fast import (
     LEVELS,
     FastNetwork,
@@ -16,23 +16,12 @@ from sdme.model.fast import (
 )
 from sdme.refine.unrolled import refine_unrolled
 
-SETTINGS = FastSettings(
-    channels=(8, 16, 24, 32),
-    depths=(0, 1, 1, 1),
-    attention=1,
-    descriptor_channels=16,
-    correlation_channels=16,
-    context_channels=8,
-    aggregator_channels=16,
-    aggregator_depth=1,
-)
-
 
 @pytest.fixture(scope="module")
 def network():
     """Random weights, also where training starts with zeros."""
     torch.manual_seed(0)
-    network = FastNetwork(SETTINGS).eval()
+    network = FastNetwork(SMALL).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -79,8 +68,8 @@ def test_vectors_have_unit_length_and_weights_lie_between_0_and_1(network):
             torch.testing.assert_close(values.norm(dim=1), torch.ones_like(values[:, 0]))
         for level in features.levels:
             assert (level.weight > 0).all() and (level.weight < 1).all()
-    assert pair[0].descriptors.shape[1] == SETTINGS.descriptor_channels
-    assert [v.values.shape[1] for v in pair[1].levels] == list(SETTINGS.level_channels)
+    assert pair[0].descriptors.shape[1] == SMALL.descriptor_channels
+    assert [v.values.shape[1] for v in pair[1].levels] == list(SMALL.level_channels)
 
 
 def test_one_batch_of_both_images_gives_what_two_give(network, monkeypatch):

@@ -4,24 +4,17 @@ import json
 
 import pytest
 import torch
+from hand_made_fast import TINY
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sdme.config import FastSettings, NetworkSettings
+from sdme.config import NetworkSettings
 from sdme.errors import InputError
 from sdme.model import weights
 from sdme.model.fast import FastNetwork
 from sdme.model.network import SdmeNetwork
 from sdme.model.weights import WeightsRecord, build_network, load_network, records, save_weights
 
-TINY_FAST = FastSettings(
-    channels=(8, 8, 16, 16),
-    depths=(0, 0, 1, 1),
-    attention=1,
-    heads=2,
-    aggregator_channels=16,
-    aggregator_depth=1,
-)
 SMALL = NetworkSettings(descriptor_channels=32, agents=4, agent_heads=2)
 
 
@@ -58,10 +51,10 @@ def test_round_trip(network, tmp_path):
 @torch.no_grad()
 def test_round_trip_of_the_other_preset(tmp_path):
     torch.manual_seed(0)
-    network, path = build_network(TINY_FAST).eval(), tmp_path / "weights.safetensors"
+    network, path = build_network(TINY).eval(), tmp_path / "weights.safetensors"
     save_weights(path, network)
     loaded = load_network(path)
-    assert isinstance(loaded, FastNetwork) and loaded.settings == TINY_FAST
+    assert isinstance(loaded, FastNetwork) and loaded.settings == TINY
     assert not loaded.training
     expected = network.state_dict()
     for name, value in loaded.state_dict().items():
@@ -80,7 +73,7 @@ def test_settings_without_a_preset_are_the_papers(network, tmp_path):
     assert load_network(path).settings == SMALL
 
 
-@pytest.mark.parametrize("settings", [SMALL, TINY_FAST])
+@pytest.mark.parametrize("settings", [SMALL, TINY])
 def test_a_network_is_built_of_the_preset_of_its_settings(settings):
     network = build_network(settings)
     assert network.settings == settings

@@ -20,6 +20,16 @@ TINY = FastSettings(
     aggregator_depth=1,
 )
 
+SMALL = TINY.model_copy(
+    update={
+        "channels": (8, 16, 24, 32),
+        "depths": (0, 1, 1, 1),
+        "heads": 4,
+        "descriptor_channels": 16,
+        "correlation_channels": 16,
+    }
+)
+
 
 class Oracle(Aggregator):
     """An untrained aggregator, which votes for the best correlation, and knows the true error.

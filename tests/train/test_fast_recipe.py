@@ -5,8 +5,9 @@ import math
 
 import pytest
 import torch
+from hand_made_fast import TINY
 
-from sdme.config import DataSettings, FastSettings
+from sdme.config import DataSettings
 from sdme.data.batches import make_batch
 from sdme.data.store import load_store
 from sdme.model.fast import FastNetwork
@@ -16,23 +17,12 @@ from sdme.train.fast import FastRecipe
 from sdme.train.fast_step import FAST_NAMES, MEASURED
 
 CPU = torch.device("cpu")
-SMALL = FastSettings(
-    channels=(8, 8, 16, 16),
-    depths=(0, 0, 1, 1),
-    attention=1,
-    heads=2,
-    descriptor_channels=8,
-    correlation_channels=8,
-    context_channels=8,
-    aggregator_channels=8,
-    aggregator_depth=1,
-)
 
 
 @pytest.fixture
 def settings(tiny_settings):
     data = DataSettings(fixed_side=48, moving_side=64, max_shift=4, stored_side=80)
-    return tiny_settings.model_copy(update={"network": SMALL, "data": data, "batch": 2})
+    return tiny_settings.model_copy(update={"network": TINY, "data": data, "batch": 2})
 
 
 def log_of(out):
@@ -76,7 +66,7 @@ def test_a_run_logs_losses_norms_and_figures(settings, trained, options):
 def test_gradients_of_a_batch_are_the_mean_of_those_of_its_parts(settings, training):
     """Hence several processes, whose gradients are averaged, make one batch."""
     torch.manual_seed(0)
-    network = FastNetwork(SMALL)
+    network = FastNetwork(TINY)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -96,7 +86,7 @@ def test_a_replayed_graph_gives_what_an_eager_pass_gives(settings, training, val
     """Also after a validation in between, and after the weights were changed in place."""
     device = torch.device("cuda")
     torch.manual_seed(0)
-    network = FastNetwork(SMALL).to(device)
+    network = FastNetwork(TINY).to(device)
     captured = FastRecipe(network, settings, device)
     eager = FastRecipe(network, settings.model_copy(update={"compile": False}), device)
     store = load_store(training, settings.data).to(device)

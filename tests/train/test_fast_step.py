@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from hand_made_fast import SMALL
 
-from sdme.config import FastLossSettings, FastSettings
+from sdme.config import FastLossSettings
 from sdme.geometry.homography import apply_homography, corner_error, corners, invert
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import warp
@@ -29,16 +30,6 @@ from sdme.train.fast_step import (
 )
 
 SETTINGS = FastLossSettings()
-SMALL = FastSettings(
-    channels=(8, 16, 24, 32),
-    depths=(0, 1, 1, 1),
-    attention=1,
-    descriptor_channels=16,
-    correlation_channels=16,
-    context_channels=8,
-    aggregator_channels=16,
-    aggregator_depth=1,
-)
 FIXED, MOVING = (64, 64), (96, 96)
 
 
