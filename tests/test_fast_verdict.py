@@ -12,6 +12,7 @@ SETTINGS = RegisterSettings(fast=FastRegisterSettings(aligned_below=2, uncertain
 
 
 def judged(matrix=None, error=1.0, unit=1.0, settings=SETTINGS, **changes):
+    changes = {"matches": 100, "agreeing": 60} | changes
     found = Prediction(np.eye(3) if matrix is None else matrix, error, unit, True, **changes)
     return judge_prediction(found, SIZE, SIZE, settings)
 
@@ -40,7 +41,32 @@ def test_figures_are_in_pixels_of_the_moving_image():
     message = judged(error=3.0, unit=4.0, matches=50, agreeing=7).message
     assert "off by 12 px, not within 8 px" in message and "7 of 50 matches agree" in message
     assert "within 32 px" in judged(error=9.0, unit=4.0).message
-    assert "matches" not in judged().message
+    assert "matches" not in judged(matches=None, agreeing=None, error=9.0).message
+
+
+@pytest.mark.parametrize(("matches", "needed"), [(0, 8), (40, 10), (1000, 58)])
+def test_what_no_more_matches_confirm_than_by_chance_is_never_aligned(matches, needed):
+    """By default that is 8 and a twentieth of the matches."""
+    for agreeing in {0, min(needed, matches)}:
+        verdict = judged(error=0.1, matches=matches, agreeing=agreeing)
+        assert (verdict.status, verdict.reason) == (Status.UNCERTAIN, Reason.TOO_FEW_INLIERS)
+        assert f"{agreeing} of {matches} matches agree" in verdict.message
+        assert f"up to {needed} may agree by chance" in verdict.message
+    if matches:
+        assert judged(error=0.1, matches=matches, agreeing=needed + 1).status is Status.ALIGNED
+
+
+def test_nothing_is_aligned_on_its_own_word_alone():
+    verdict = judged(error=0.1, matches=None, agreeing=None)
+    assert (verdict.status, verdict.reason) == (Status.UNCERTAIN, Reason.UNCONFIRMED)
+    assert verdict.matrix is not None and "0.1 px" in verdict.message
+
+
+@pytest.mark.parametrize(("unit", "least"), [(1.0, "0.1"), (4.0, "0.4")])
+def test_no_error_is_said_to_be_below_what_was_told_apart_in_training(unit, least):
+    for error in (0.0, 0.09):
+        assert f"off by less than {least} px" in judged(error=error, unit=unit).message
+    assert "less than" not in judged(error=0.11, unit=unit).message
 
 
 def test_what_no_camera_does_has_failed_whatever_is_believed():

@@ -126,7 +126,7 @@ def match_cells(views: Views, settings: RegisterSettings, clock: Clock) -> Spars
         too_few = min(cells) < fast.estimate.min_matches
         reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(estimate.reason or "none")
         inliers = int(estimate.inlier.sum())
-        evidence = SparseEvidence(estimate.matrix, reason, cells, len(points0), inliers)
+        evidence = SparseEvidence(estimate.matrix, reason, cells, len(points0), inliers, "cells")
         reason = judge_sparse(evidence, pair.fixed.size, pair.moving.size, settings.verdict)
         answer = estimate.matrix if reason is Reason.NONE else None
     scores = found.scores.cpu().numpy()
@@ -152,15 +152,15 @@ def vote(views: Views, begun: Sequence[Matrix], settings: FastRegisterSettings) 
         H = voted.matrix
         # the second turn is the first to know what a vote made of the starts
         if turn == 1 and settings.survivors is not None and settings.survivors < len(H):
-            H = H[voted.log_error.topk(settings.survivors, largest=False).indices]
-    return Candidates(H, _believed(views, H), torch.zeros(len(H), dtype=torch.bool))
+            H = H[_believed(voted).topk(settings.survivors, largest=False).indices]
+    return Candidates(H, _believed(views.vote(H)), torch.zeros(len(H), dtype=torch.bool))
 
 
 def refine_candidates(views: Views, voted: Candidates, settings: RegisterSettings) -> Candidates:
     """Refine the best candidates, except where that is believed to harm them."""
     chosen = ranking(views.pair, voted, settings)[: settings.fast.refined]
     H = views.align(voted.matrices[chosen], settings.fast.steps)
-    after = _believed(views, H)
+    after = _believed(views.vote(H))
     helps = (after <= voted.log_errors[chosen] + settings.fast.max_harm) & after.isfinite()
     kept = chosen[helps.cpu()]
     matrices, errors = voted.matrices.clone(), voted.log_errors.clone()
@@ -199,9 +199,9 @@ def best_of(
     )
 
 
-def _believed(views: Views, H: Float[Tensor, "n 3 3"]) -> Float[Tensor, " n"]:
-    """Logarithm of the error of each; infinite where the network has no word on it."""
-    return torch.nan_to_num(views.vote(H).log_error, nan=torch.inf)
+def _believed(voted: Vote) -> Float[Tensor, " n"]:
+    """Logarithm of the error of what was voted on; infinite where the network has no word on it."""
+    return torch.where(voted.log_error.isfinite(), voted.log_error, torch.inf)
 
 
 def _count_agreeing(matrix: Matrix, sparse: Sparse, threshold: float) -> int:

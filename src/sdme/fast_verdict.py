@@ -1,7 +1,9 @@
-"""Whether an answer of the preset ``fast`` can be believed: what the network says of its own error.
+"""Whether an answer of the preset ``fast`` can be believed: its predicted error, and its matches.
 
 Such a network has no maps of which a correlation would be told by chance from a true one. It has
-learned to predict the corner error of a homography instead, and that is what it is judged by.
+learned to predict the corner error of a homography instead. That is a belief like any other, and
+of images unlike those of the training it may be wrong; so nothing is called aligned unless more
+matches agree with it than by chance.
 """
 
 from dataclasses import dataclass
@@ -9,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdme.config import RegisterSettings
+from sdme.model.aggregator import LEAST_ERROR
 from sdme.result import Reason, Status
-from sdme.verdict import Size, Verdict, is_plausible, overlap
+from sdme.verdict import Size, Verdict, by_chance, is_plausible, overlap
 
 
 @dataclass(frozen=True)
@@ -39,30 +42,45 @@ class Prediction:
 def judge_prediction(
     found: Prediction, fixed_size: Size, moving_size: Size, settings: RegisterSettings
 ) -> Verdict:
-    """The verdict on a prediction: first on the transform itself, then on the predicted error."""
-    limits, figures = settings.fast, _in_words(found)
+    """The verdict on a prediction: on the transform, the predicted error, and the matches."""
+    figures, limit = _in_words(found), settings.fast.uncertain_below
 
     def failed(reason: Reason, why: str) -> Verdict:
         return Verdict(Status.FAILED, reason, f"{why}; {figures}", None)
 
     if not is_plausible(found.matrix, fixed_size, moving_size, settings.verdict):
         return failed(Reason.IMPLAUSIBLE_TRANSFORM, "no plausible transform was found")
-    common = overlap(found.matrix, fixed_size, moving_size)
     # a predicted error that is no number is not below any limit
-    if not found.error < limits.uncertain_below:
-        limit = limits.uncertain_below * found.unit
-        return failed(Reason.PREDICTED_ERROR, f"nothing is believed to be within {limit:.2g} px")
+    if not found.error < limit:
+        why = f"nothing is believed to be within {limit * found.unit:.2g} px"
+        return failed(Reason.PREDICTED_ERROR, why)
+    common = overlap(found.matrix, fixed_size, moving_size)
     if common < settings.verdict.min_overlap:
         message = f"only {common:.0%} of the image overlap; {figures}"
         return Verdict(Status.UNCERTAIN, Reason.LOW_OVERLAP, message, found.matrix)
-    if not found.error < limits.aligned_below:
-        message = f"{figures}, not within {limits.aligned_below * found.unit:.2g} px"
-        return Verdict(Status.UNCERTAIN, Reason.PREDICTED_ERROR, message, found.matrix)
-    return Verdict(Status.ALIGNED, Reason.NONE, figures, found.matrix)
+    reason, doubt = _doubt(found, settings)
+    status = Status.ALIGNED if reason is Reason.NONE else Status.UNCERTAIN
+    return Verdict(status, reason, f"{figures}{doubt}", found.matrix)
+
+
+def _doubt(found: Prediction, settings: RegisterSettings) -> tuple[Reason, str]:
+    """Why the answer is not sure, if it is not: for its own word, or for that of the matches."""
+    limit = settings.fast.aligned_below
+    if not found.error < limit:
+        return Reason.PREDICTED_ERROR, f", not within {limit * found.unit:.2g} px"
+    if found.matches is None or found.agreeing is None:
+        return Reason.UNCONFIRMED, ", but nothing was matched that confirms it"
+    chance = by_chance(found.matches, settings.verdict)
+    if found.agreeing <= chance:
+        return Reason.TOO_FEW_INLIERS, f", but up to {chance:.0f} may agree by chance"
+    return Reason.NONE, ""
 
 
 def _in_words(found: Prediction) -> str:
-    text = f"the corners are predicted to be off by {found.pixels:.2g} px"
+    # what is smaller was never told apart in training
+    least = found.error < LEAST_ERROR
+    pixels = f"less than {LEAST_ERROR * found.unit:.2g}" if least else f"{found.pixels:.2g}"
+    text = f"the corners are predicted to be off by {pixels} px"
     if found.matches is None:
         return text
     return f"{found.agreeing} of {found.matches} matches agree and {text}"

@@ -38,6 +38,7 @@ class Reason(enum.StrEnum):
     REFINEMENT_REJECTED = "refinement_rejected"
     NO_AGREEMENT = "no_agreement"
     PREDICTED_ERROR = "predicted_error"
+    UNCONFIRMED = "unconfirmed"
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,18 @@ _GRID = 50
 
 @dataclass(frozen=True)
 class SparseEvidence:
-    """What matching found: ``matrix`` is ``None`` when ``reason`` says why there is none."""
+    """What matching found: ``matrix`` is ``None`` when ``reason`` says why there is none.
+
+    ``keypoints`` counts what could be matched in the fixed and in the moving image; ``kind`` is
+    what that is called.
+    """
 
     matrix: np.ndarray | None
     reason: Reason
     keypoints: tuple[int, int]
     matches: int
     inliers: int
+    kind: str = "keypoints"
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def judge_sparse(
     """``NONE`` when the matches' matrix stands, else why it does not."""
     if found.matrix is None:
         return found.reason
-    if found.inliers <= _needed(found, settings):
+    if found.inliers <= by_chance(found.matches, settings):
         return Reason.TOO_FEW_INLIERS
     if not is_plausible(found.matrix, fixed_size, moving_size, settings):
         return Reason.IMPLAUSIBLE_TRANSFORM
@@ -88,6 +93,11 @@ def judge(
         reason = Reason.NONE
     assert dense is not None, "no stage ran"
     return _without_matches(sparse, reason, dense, fixed_size, moving_size, settings)
+
+
+def by_chance(matches: int, settings: VerdictSettings) -> float:
+    """So many matches may agree without a meaning; more are believed."""
+    return settings.inlier_base + settings.inlier_share * matches
 
 
 def is_plausible(
@@ -165,7 +175,7 @@ def _with_matches(
                 Reason.NO_AGREEMENT, f"{agree}, but away from them {_correlation(dense)}"
             )
         matrix = dense.matrix
-    if sparse.inliers <= settings.sure_factor * _needed(sparse, settings):
+    if sparse.inliers <= settings.sure_factor * by_chance(sparse.matches, settings):
         return uncertain(Reason.TOO_FEW_INLIERS, f"{agree}, not much more than by chance")
     common = overlap(matrix, fixed_size, moving_size)
     if common < settings.min_overlap:
@@ -207,15 +217,11 @@ def _correlation(dense: DenseEvidence) -> str:
     return f"the maps correlate at {dense.agreement:.2f}, by chance at {dense.chance:.2f}"
 
 
-def _needed(found: SparseEvidence, settings: VerdictSettings) -> float:
-    return settings.inlier_base + settings.inlier_share * found.matches
-
-
 def _shortfall(reason: Reason, found: SparseEvidence) -> str:
     """What was wrong with the matches, with figures."""
     return {
-        Reason.TOO_FEW_KEYPOINTS: "only {keypoints[0]} and {keypoints[1]} keypoints were found",
-        Reason.TOO_FEW_MATCHES: "only {matches} keypoints match",
+        Reason.TOO_FEW_KEYPOINTS: "only {keypoints[0]} and {keypoints[1]} {kind} were found",
+        Reason.TOO_FEW_MATCHES: "only {matches} {kind} match",
         Reason.NO_MODEL: "no transform explains the {matches} matches",
         Reason.TOO_FEW_INLIERS: "only {inliers} of {matches} matches agree, as by chance",
         Reason.IMPLAUSIBLE_TRANSFORM: "the {inliers} matches that agree fit no plausible transform",

@@ -57,7 +57,7 @@ def test_page_says_what_happened(handmade, status):
 def test_every_outcome_is_explained():
     reasons = {reason.value for reason in Reason} - {"none"}
     assert set(HEADINGS) == set(EXPLANATIONS) == {status.value for status in Status}
-    assert set(EXPLANATIONS["failed"]) == reasons
+    assert set(EXPLANATIONS["failed"]) == reasons - {"unconfirmed"}
     assert set(EXPLANATIONS["uncertain"]) == reasons - {"blank_image"}
     assert all(EXPLANATIONS["failed"].values())
     assert all(EXPLANATIONS["uncertain"].values())
@@ -75,6 +75,14 @@ def test_numbers_are_those_of_the_result(handmade):
     assert "0.5 → 0.25" in text
     assert "120 × 90 px, 3 bands, uint8" in text
     assert "130 × 100 px, 1 band, uint8" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(2.345, ">2.3 px<"), (0.02, ">less than 0.1 px<"), (0.0, ">less than 0.1 px<")],
+)
+def test_no_error_is_said_to_be_nothing(handmade, error, told):
+    assert told in page(handmade(predicted_error=error))
 
 
 def test_motion_at_the_centre(handmade):

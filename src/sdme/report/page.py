@@ -45,6 +45,8 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         f"such as a logo in both images. {_CHECK}",
         "predicted_error": "The network itself believes that this is off by more than a few "
         f"pixels. {_CHECK}",
+        "unconfirmed": "The network believes that this is right, but nothing was matched that "
+        f"confirms it. {_CHECK}",
     },
     "failed": {
         "blank_image": "There is no structure to hold on to. Check that the right file was given, "
@@ -169,7 +171,9 @@ def _numbers(result: "Registration") -> list[Row]:
         change = f"{result.residual_before:.4g} → {result.residual_after:.4g}"
         rows.append(Row("Misfit before → after refinement", change))
     if result.predicted_error is not None:
-        rows.append(Row("Predicted error of the corners", f"{result.predicted_error:.2g} px"))
+        error = result.predicted_error
+        told = "less than 0.1" if error < 0.1 else f"{error:.2g}"  # none is that sure to be nothing
+        rows.append(Row("Predicted error of the corners", f"{told} px"))
     return rows
 
 
