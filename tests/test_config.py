@@ -1,9 +1,18 @@
 """Settings of either network."""
 
 import pytest
+import torch
 from pydantic import TypeAdapter, ValidationError
 
-from sdme.config import AnyNetworkSettings, FastSettings, NetworkSettings, TrainSettings
+from sdme.config import (
+    AnyNetworkSettings,
+    FastLossSettings,
+    FastRegisterSettings,
+    FastSettings,
+    NetworkSettings,
+    TrainSettings,
+)
+from sdme.model.fast import FastNetwork
 
 NETWORK = TypeAdapter(AnyNetworkSettings)
 
@@ -52,3 +61,45 @@ def test_a_mistake_is_told_for_one_preset_only(table, count):
 def test_an_unknown_preset_names_the_known_ones():
     with pytest.raises(ValidationError, match="'paper' or 'fast'"):
         NETWORK.validate_python({"preset": "huge"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "told"),
+    [
+        (FastSettings, {"channels": (16, 32, 64, 100)}, "multiple of 8"),
+        (FastSettings, {"channels": (0, 32, 64, 128)}, "channels.0"),
+        (FastSettings, {"descriptor_channels": 60}, "multiple of 8"),
+        (FastSettings, {"aggregator_channels": 20}, "multiple of 8"),
+        (FastSettings, {"depths": (0, -1, 3, 3)}, "depths.1"),
+        (FastSettings, {"level_channels": (8, 16, 0)}, "level_channels.2"),
+        (FastSettings, {"heads": 3}, "128 channels at 1/16 cannot be shared by 3 heads"),
+        (FastLossSettings, {"steps": (3, -1, 3)}, "steps.1"),
+        (FastLossSettings, {"steps": (0, 0, 0)}, "give at least one"),
+        (FastRegisterSettings, {"steps": (0, 0, 0)}, "give at least one"),
+        (FastLossSettings, {"at_truth": 0.6, "voted": 0.5}, "their sum is at most 1"),
+    ],
+)
+def test_what_no_fast_network_can_be_is_told(settings, changes, told):
+    with pytest.raises(ValidationError, match=told):
+        settings(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channels": (8, 8, 24, 40), "heads": 5, "depths": (0, 0, 0, 0), "attention": 1},
+        {"descriptor_channels": 8, "aggregator_channels": 24, "level_channels": (1, 1, 1)},
+        {"correlation_channels": 9, "context_channels": 11, "scales": 1, "radius": 1},
+    ],
+)
+def test_what_is_accepted_can_be_built_and_run(changes):
+    network = FastNetwork(FastSettings(**changes))
+    image = torch.rand(1, 3, 32, 48)
+    fixed, moving = network(image, image)
+    volume = network.aggregator.volume(fixed.correlation, moving.correlation)
+    sizes, contexts = (moving.size, fixed.size), (fixed.context, moving.context)
+    assert network.aggregator(volume, contexts, torch.eye(3)[None], *sizes).matrix.isfinite().all()
+
+
+def test_shares_may_be_all_there_is_and_one_scale_is_enough():
+    assert FastLossSettings(at_truth=0.7, voted=0.3, steps=(0, 0, 1)).at_truth == 0.7

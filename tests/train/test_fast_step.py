@@ -212,7 +212,7 @@ def test_first_guesses_are_central_or_off_by_as_much_as_is_drawn():
 
 def test_alignment_starts_at_the_truth_at_the_votes_or_off():
     H, voted = truths(5, 6), truths(5, 6, seed=1)
-    settings = FastLossSettings(true=0.15, voted=0.45, start_shift=12)
+    settings = FastLossSettings(at_truth=0.15, voted=0.45, start_shift=12)
     draws = chosen(5, [0.1, 0.2, 0.59, 0.2, 0.61])
     after = torch.tensor([1.0, 1.0, 11.0, 13.0, 1.0])
     found = alignment_start(H, voted, after, square_of(H), draws, settings, FIXED)
@@ -235,7 +235,7 @@ def test_shares_of_guesses_and_starts_follow_the_settings():
     assert off.max() <= SETTINGS.guess_shift * 2**0.5 and off.max() > SETTINGS.guess_shift * 0.8
     start = alignment_start(H, voted, torch.zeros(count), square, draws, SETTINGS, size)
     at_truth, at_votes = ((start == known).flatten(1).all(1) for known in (H, voted))
-    assert at_truth.float().mean().item() == pytest.approx(SETTINGS.true, abs=0.03)
+    assert at_truth.float().mean().item() == pytest.approx(SETTINGS.at_truth, abs=0.03)
     assert at_votes.float().mean().item() == pytest.approx(SETTINGS.voted, abs=0.03)
     off = corner_error(start, H, *size)[~at_truth & ~at_votes]
     assert off.max() <= SETTINGS.start_shift * 2**0.5 and off.max() > SETTINGS.start_shift * 0.8

@@ -247,8 +247,8 @@ def alignment_start(
     strength = settings.start_shift * draws.strengths[:, 1] ** 2
     start = from_corners(square + draws.shifts[:, 1] * strength, size)
     choice, reached = draws.choices[:, 1], (after_votes < settings.start_shift)[:, None, None]
-    start = torch.where((choice < settings.true + settings.voted) & reached, voted, start)
-    return torch.where(choice < settings.true, H, start)
+    start = torch.where((choice < settings.at_truth + settings.voted) & reached, voted, start)
+    return torch.where(choice < settings.at_truth, H, start)
 
 
 def from_corners(square: Float[Tensor, "b 4 2"], size: tuple[int, int]) -> Tensor:

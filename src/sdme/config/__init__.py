@@ -1,0 +1,38 @@
+"""Settings of every stage, frozen, with the paper's values as defaults; unknown keys are errors."""
+
+from sdme.config.base import Settings
+from sdme.config.network import AnyNetworkSettings, FastSettings, NetworkSettings
+from sdme.config.registration import (
+    MAX_PIXELS,
+    PAPER_SIDE,
+    EstimateSettings,
+    FastRegisterSettings,
+    Interpolation,
+    KeypointSettings,
+    RefineSettings,
+    RegisterSettings,
+    Stages,
+    VerdictSettings,
+)
+from sdme.config.training import DataSettings, FastLossSettings, LossSettings, TrainSettings
+
+__all__ = [
+    "MAX_PIXELS",
+    "PAPER_SIDE",
+    "AnyNetworkSettings",
+    "DataSettings",
+    "EstimateSettings",
+    "FastLossSettings",
+    "FastRegisterSettings",
+    "FastSettings",
+    "Interpolation",
+    "KeypointSettings",
+    "LossSettings",
+    "NetworkSettings",
+    "RefineSettings",
+    "RegisterSettings",
+    "Settings",
+    "Stages",
+    "TrainSettings",
+    "VerdictSettings",
+]
