@@ -1,5 +1,6 @@
 """Registration with a network of the preset ``fast``, from images to verdict."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import torch
 from hand_made_fast import TINY, HandMadeFast, Oracle
 
 from sdme.config import FastRegisterSettings, RegisterSettings
+from sdme.errors import InputError
+from sdme.fast_stages import check_volume
+from sdme.frames import Frame, Pair, shrunk
 from sdme.io.image import read_image
 from sdme.model.aggregator import log_error_of
 from sdme.model.fast import Level
@@ -168,6 +172,41 @@ def test_convention_everything_is_in_pixels_of_the_originals():
     inlier = result.matches.inlier
     gap = truth.apply(result.matches.fixed[inlier]) - result.matches.moving[inlier]
     assert inlier.sum() > 100 and np.median(np.abs(gap)) < 8
+
+
+@pytest.mark.parametrize("stages", ["sparse", "sparse-to-dense"])
+def test_a_correlation_beyond_memory_is_refused(images, stages):
+    network, large = HandMadeFast(H), np.tile(images[1], (12, 12, 1))
+    settings = RegisterSettings(stages=stages, max_side=1920)
+    with pytest.raises(InputError, match=r"1920x1536 and 1920x1536 px .*--max-side"):
+        register(large, large, model=network, settings=settings)
+    assert not network.calls
+
+
+def pair_of(*sizes):
+    """Frames of these sizes that hold nothing."""
+    empty = torch.zeros(1)
+    return Pair(
+        *(Frame("", empty, empty.expand(1, 3, h, w), empty.bool(), np.eye(3)) for w, h in sizes)
+    )
+
+
+@pytest.mark.parametrize(
+    "sizes", [[(1920, 1536)] * 2, [(512, 384), (8000, 6000)], [(5000, 300), (300, 5000)]]
+)
+def test_what_is_advised_for_too_large_images_is_the_most_that_fits(sizes):
+    with pytest.raises(InputError) as error:
+        check_volume(pair_of(*sizes))
+    side = int(re.search(r"at most (\d+)$", str(error.value))[1])
+    check_volume(pair_of(*(shrunk(size, side) for size in sizes)))
+    with pytest.raises(InputError):
+        check_volume(pair_of(*(shrunk(size, side + 1) for size in sizes)))
+
+
+def test_very_long_images_can_only_be_cropped():
+    check_volume(pair_of((30_000, 32), (30_000, 32)))
+    with pytest.raises(InputError, match="crop them"):
+        check_volume(pair_of((60_000, 32), (60_000, 32)))
 
 
 def test_a_longer_side_can_be_asked_for(images):

@@ -12,10 +12,12 @@ Map of the modules, from the door to the core:
 - :mod:`sdme.cli`: the command ``sdme``, one file a command
 - :mod:`sdme.register`: the whole pipeline on one page
 - :mod:`sdme.result`: what it returns, and :meth:`Registration.save`
-- :mod:`sdme.verdict`: whether the answer can be trusted
+- :mod:`sdme.stages`, :mod:`sdme.verdict`: its stages with a network of the preset ``paper``, and
+  whether the answer can be trusted
+- :mod:`sdme.fast_stages`, :mod:`sdme.fast_verdict`: the same with one of the preset ``fast``
 - :mod:`sdme.report`: pictures and the HTML page
-- :mod:`sdme.match`, :mod:`sdme.estimate`, :mod:`sdme.refine`: the stages
-- :mod:`sdme.model`: the network, its keypoints and the shipped weights
+- :mod:`sdme.match`, :mod:`sdme.estimate`, :mod:`sdme.refine`: what the stages are made of
+- :mod:`sdme.model`: the networks of both presets, keypoints and the shipped weights
 - :mod:`sdme.io`: images and tables of points
 - :mod:`sdme.transform`, :mod:`sdme.geometry`: transforms as values, homography algebra
 - :mod:`sdme.losses`, :mod:`sdme.data`, :mod:`sdme.train`, :mod:`sdme.evaluate`: learning and

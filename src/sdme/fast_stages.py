@@ -15,12 +15,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sdme.config import PAPER_SIDE, FastRegisterSettings, RegisterSettings
+from sdme.errors import InputError
 from sdme.estimate import estimate_homography
 from sdme.fast_verdict import Prediction
-from sdme.frames import Frame, Matrix, Pair
+from sdme.frames import Frame, Matrix, Pair, shrunk
 from sdme.geometry.homography import normalise
 from sdme.match import mutual_nearest_neighbours
-from sdme.model.aggregator import UNIT_SIDE, Vote, error_of
+from sdme.model.aggregator import CELL, UNIT_SIDE, Vote, error_of
 from sdme.model.fast import (
     DESCRIPTORS,
     FastFeatures,
@@ -33,6 +34,9 @@ from sdme.refine.unrolled import refine_unrolled
 from sdme.result import Reason
 from sdme.stages import Clock, Sparse, device_of
 from sdme.verdict import SparseEvidence, is_plausible, judge_sparse
+
+Steps = tuple[int, int, int]  # of Lucas-Kanade at 1/2, 1/4 and 1/8
+MOST_CELLS = 20_000  # an image at 1/8: all are correlated with all, which then takes 2.5 GB
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Views:
     """What the network sees in two frames, in the light of each other."""
 
     def __init__(self, network: FastNetwork, pair: Pair) -> None:
+        check_volume(pair)
         device = device_of(network)
         frames = (pair.fixed, pair.moving)
         seen = network(*(frame.pixels.to(device) for frame in frames))
@@ -72,16 +77,42 @@ class Views:
         sizes = self.moving.size, self.fixed.size
         return self.network.aggregator(self._volume, contexts, H, *sizes, valid)
 
-    def align(self, H: Float[Tensor, "n 3 3"], steps: tuple[int, ...]) -> Float[Tensor, "n 3 3"]:
+    def align(self, H: Float[Tensor, "n 3 3"], steps: Steps) -> Float[Tensor, "n 3 3"]:
         """Lucas-Kanade from each matrix."""
         pair = self.fixed.repeated(len(H)), self.moving.repeated(len(H))
-        iterates = refine_unrolled(*pair, H, self.network.damping, steps)
-        return iterates[-1] if iterates else H
+        return refine_unrolled(*pair, H, self.network.damping, steps)[-1]
 
     def on_device(self, matrices: Sequence[Matrix]) -> Float[Tensor, "n 3 3"]:
         """Matrices as the network takes them."""
         stacked = torch.from_numpy(np.stack(matrices)).to(self.fixed.context)
         return normalise(stacked)
+
+
+def check_volume(pair: Pair) -> None:
+    """Refuse frames whose correlation is beyond an ordinary computer's memory.
+
+    Raises:
+        InputError: they have more than ``MOST_CELLS``, in the geometric mean of the two.
+    """
+    sizes = pair.fixed.size, pair.moving.size
+    if _cells_of(sizes) <= MOST_CELLS:
+        return
+    longest = max(max(size) for size in sizes)
+    sides = (
+        s for s in range(longest, 31, -1) if _cells_of([shrunk(z, s) for z in sizes]) <= MOST_CELLS
+    )
+    fitting = next(sides, None)
+    advice = "crop them" if fitting is None else f"set max_side (--max-side) to at most {fitting}"
+    fixed, moving = (f"{width}x{height}" for width, height in sizes)
+    raise InputError(
+        f"images of {fixed} and {moving} px are too large for a network of the preset fast, which "
+        f"takes up to {MOST_CELLS} cells of {CELL}x{CELL} px an image; {advice}"
+    )
+
+
+def _cells_of(sizes: Sequence[tuple[int, int]]) -> float:
+    """Cells at 1/8 of two images, in the geometric mean."""
+    return math.sqrt(math.prod(math.ceil(side / CELL) for size in sizes for side in size))
 
 
 def longest_side(network: nn.Module, settings: RegisterSettings) -> int:

@@ -113,12 +113,17 @@ def make_frame(source: ImageSource, name: str, max_side: int) -> Frame:
     """
     image = read_image(source, name)
     height, width = image.shape[:2]
-    scale = min(1.0, max(max_side / max(width, height), MIN_SIDE / min(width, height)))
-    size = round(width * scale), round(height * scale)
+    size = shrunk((width, height), max_side)
     mask = valid_mask(image)
     pixels = torch.from_numpy(to_network_input(image, mask)).permute(2, 0, 1)[None]
     matrix = resize_matrix(size[0] / width, size[1] / height).numpy()
     return Frame(name, image, resize_image(pixels, *size), _inner(mask, size), matrix)
+
+
+def shrunk(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """Size of the frame of an image: its longer side at most ``max_side``, no side below 32 px."""
+    scale = min(1.0, max(max_side / max(size), MIN_SIDE / min(size)))
+    return round(size[0] * scale), round(size[1] * scale)
 
 
 def _inner(mask: Bool[np.ndarray, "h w"], size: tuple[int, int]) -> Bool[Tensor, "1 1 h2 w2"]:

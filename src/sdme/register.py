@@ -24,7 +24,7 @@ from sdme.frames import ImageSource, Matrix, Pair, make_frame
 from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL, load_network, usable_device
 from sdme.result import Matches, Registration
-from sdme.stages import Clock, Sparse, look, match_and_estimate, refine_best, verdict_on
+from sdme.stages import Clock, Sparse, device_of, look, match_and_estimate, refine_best, verdict_on
 from sdme.transform import Transform
 from sdme.verdict import Verdict
 
@@ -45,26 +45,33 @@ def register(
 
     Images are paths or arrays ``(h, w)`` or ``(h, w, bands)``; ones larger than
     ``settings.max_side`` are shrunk for the network, and everything returned is in pixels of the
-    originals. ``settings.stages`` says what runs: ``sparse`` matches keypoints, ``dense`` refines a
-    guess on structure maps, ``sparse-to-dense`` refines what the matches gave, or a guess if they
-    gave nothing. The guess is ``initial``; without one the fixed image is laid on the middle of
-    the moving one, and if their sizes differ also stretched over it, and the better answer counts.
-    A network of the preset ``fast`` lets its cells vote before it refines, on what the matches gave
-    and on the guesses alike, and the answer is what it believes to be closest.
+    originals. ``settings.stages`` says what runs. A guess is ``initial``; without one the fixed
+    image is laid on the middle of the moving one, and if their sizes differ also stretched over it.
+
+    With a network of the preset ``paper``, ``sparse`` matches keypoints; ``dense`` refines each
+    guess on structure maps, and the better answer counts; ``sparse-to-dense`` refines what the
+    matches gave, or the guesses if they gave nothing.
+
+    With one of the preset ``fast``, ``sparse`` matches cells of 4x4 px; ``dense`` lets cells of
+    8x8 px vote on the guesses and refines the best; ``sparse-to-dense`` lets them vote on what the
+    matches gave, too. The answer is what the network believes to be closest. It is ``aligned`` only
+    where matches confirm it, and so never with ``dense``.
 
     ``model`` names shipped weights or a weights file, or is a network, which is then put in
     evaluation mode and used where it lies. ``device`` is ``auto`` (CUDA where there is any)
     or one that PyTorch knows. ``progress`` is called with the name of each stage as it begins.
 
     Raises:
-        InputError: an image, the model, the device or ``initial`` cannot be used. Images that
-            cannot be aligned are a result of status ``failed``, not an error.
+        InputError: an image, the model, the device or ``initial`` cannot be used, or the network is
+            of the preset ``fast`` and the frames too large for it. Images that cannot be aligned
+            are a result of status ``failed``, not an error.
     """
     settings = settings or RegisterSettings()
     clock = Clock(progress)
     with torch.inference_mode():
         with clock.stage("read"):
             network = _network(model, device)
+            clock.device = device_of(network)
             side = longest_side(network, settings)
             pair = Pair(
                 make_frame(fixed, "fixed image", side), make_frame(moving, "moving image", side)

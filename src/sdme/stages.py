@@ -23,9 +23,17 @@ from sdme.verdict import DenseEvidence, SparseEvidence, Verdict, judge, judge_sp
 
 
 class Clock:
-    """Seconds by stage, and the caller's progress."""
+    """Seconds by stage, and the caller's progress.
 
-    def __init__(self, progress: Callable[[str], None] | None = None) -> None:
+    ``device`` is where the work is done; a GPU is waited for at the end of every stage.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[str], None] | None = None,
+        device: torch.device | None = None,
+    ) -> None:
+        self.device = device
         self._progress = progress
         self._began = time.perf_counter()
         self._seconds: dict[str, float] = {}
@@ -35,13 +43,19 @@ class Clock:
         """Measure what happens inside."""
         if self._progress is not None:
             self._progress(name)
-        began = time.perf_counter()
+        before = self.elapsed()
         yield
-        self._seconds[name] = time.perf_counter() - began
+        self._seconds[name] = self.elapsed() - before
+
+    def elapsed(self) -> float:
+        """Seconds since the clock was made, with all done that was asked of the device."""
+        if self.device is not None and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - self._began
 
     def seconds(self) -> dict[str, float]:
         """Of the stages that ran, and ``total``."""
-        return self._seconds | {"total": time.perf_counter() - self._began}
+        return self._seconds | {"total": self.elapsed()}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The package's own method, with every stage's answer kept."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from sdme.stages import (
     Dense,
     Sparse,
     View,
+    device_of,
     look,
     match_and_estimate,
     refine_best,
@@ -64,19 +65,16 @@ def network_method(network: nn.Module, settings: RegisterSettings | None = None)
     network = network.eval()
 
     def method(fixed: Image, moving: Image, initial: Matrix) -> MethodResult:
-        began = time.perf_counter()
+        clock = Clock(device=device_of(network))
         with torch.inference_mode():
             pair = _usable_pair(fixed, moving, longest_side(network, settings))
             if pair is None:
                 stages = FAST_STAGES if isinstance(network, FastNetwork) else _STAGES
                 return MethodResult(dict.fromkeys(stages), verdict="failed")
 
-            def elapsed() -> float:
-                return time.perf_counter() - began
-
             if isinstance(network, FastNetwork):
-                return run_fast(network, pair, initial, settings, elapsed)
-            return _run(network, pair, initial, settings, elapsed)
+                return run_fast(network, pair, initial, settings, clock)
+            return _run(network, pair, initial, settings, clock)
 
     return method
 
@@ -97,12 +95,12 @@ def _run(
     pair: Pair,
     initial: Matrix,
     settings: RegisterSettings,
-    elapsed: Callable[[], float],
+    clock: Clock,
 ) -> MethodResult:
     views = look(network, pair.fixed, settings), look(network, pair.moving, settings)
-    seen = elapsed()
+    seen = clock.elapsed()
     sparse = match_and_estimate(pair, views, settings, Clock())
-    seconds = {SPARSE: elapsed()}
+    seconds = {SPARSE: clock.elapsed()}
 
     start, found = pair.in_frames(initial), sparse.evidence.matrix
     dense_only, duration = _refined(start, views, settings)

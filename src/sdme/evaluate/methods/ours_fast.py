@@ -1,7 +1,6 @@
 """The stages of a network of the preset ``fast``, each with its answer and its time."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,12 +32,49 @@ SPARSE, VOTED, DENSE_ONLY, REGISTERED, REFINED = FAST_STAGES = (
 
 
 @dataclass(frozen=True)
-class _Timed:
+class _Voted:
     """The candidate that votes made of one start, and in how many seconds."""
 
     start: Matrix
     candidate: Candidates
     seconds: float
+
+    @property
+    def matrix(self) -> Matrix:
+        return self.candidate.matrices[0].double().cpu().numpy()
+
+
+class _Stages:
+    """Votes and refinement on one pair; from each start votes are taken once."""
+
+    def __init__(self, views: Views, settings: RegisterSettings, clock: Clock) -> None:
+        self.views, self.settings, self.clock = views, settings, clock
+        self._known: list[_Voted] = []
+
+    def voted(self, start: Matrix) -> _Voted:
+        for known in self._known:
+            if np.allclose(known.start, start):
+                return known
+        began = self.clock.elapsed()
+        candidate = vote(self.views, [start], self.settings.fast)
+        self._known.append(_Voted(start, candidate, self.clock.elapsed() - began))
+        return self._known[-1]
+
+    def refined(self, these: Sequence[_Voted], sparse: Sparse | None) -> tuple[Prediction, float]:
+        """The best of these, refined, and the seconds that it and its votes took."""
+        began = self.clock.elapsed()
+        candidates = joined([voted.candidate for voted in these])
+        candidates = refine_candidates(self.views, candidates, self.settings)
+        best = best_of(self.views.pair, candidates, sparse, self.settings)
+        return best, self.clock.elapsed() - began + sum(voted.seconds for voted in these)
+
+    def aligned(self, begun: Sequence[Matrix]) -> list[Matrix]:
+        """Where refinement alone ends from each start, all in pixels of the images."""
+        pair = self.views.pair
+        with torch.inference_mode():
+            H = self.views.on_device([pair.in_frames(start) for start in begun])
+            ends = self.views.align(H, self.settings.fast.steps).double().cpu().numpy()
+        return [pair.in_images(end) for end in ends]
 
 
 def run_fast(
@@ -46,63 +82,40 @@ def run_fast(
     pair: Pair,
     initial: Matrix,
     settings: RegisterSettings,
-    elapsed: Callable[[], float],
+    clock: Clock,
 ) -> MethodResult:
     """All stages between two frames that are not blank; see :func:`network_method`.
 
-    ``elapsed`` tells the seconds since the pair was given. The network runs once, and the votes
-    once from each start, however many stages need it.
+    ``clock`` began when the pair was given. The network runs once, however many stages need it.
     """
     views = Views(network, pair)
-    seen = elapsed()
+    seen = clock.elapsed()
     sparse = match_cells(views, settings, Clock())
-    seconds = {SPARSE: elapsed()}
+    matched = clock.elapsed()
 
-    def voted(start: Matrix, known: Sequence[_Timed] = ()) -> _Timed:
-        for other in known:
-            if np.allclose(other.start, start):
-                return other
-        began = time.perf_counter()
-        candidate = vote(views, [start], settings.fast)
-        return _Timed(start, candidate, time.perf_counter() - began)
-
-    def refined(these: Sequence[_Timed], matches: Sparse | None) -> tuple[Prediction, float]:
-        began = time.perf_counter()
-        found = refine_candidates(views, joined([t.candidate for t in these]), settings)
-        best = best_of(pair, found, matches, settings)
-        return best, time.perf_counter() - began + sum(t.seconds for t in these)
-
-    placed = voted(pair.in_frames(initial))
-    matched = [voted(m) for m in starts(pair, sparse, [], settings)]
-    guessed = [voted(guess, [placed]) for guess in pair.guesses(None)]
-    first = (matched or [placed])[0]
-    dense_only, dense_seconds = refined([placed], None)
-    chosen, chosen_seconds = refined([*matched, *guessed], sparse)
-    final, final_seconds = refined([*matched, placed], sparse)
+    run = _Stages(views, settings, clock)
+    placed = run.voted(pair.in_frames(initial))
+    from_matches = [run.voted(start) for start in starts(pair, sparse, [], settings)]
+    guessed = [run.voted(guess) for guess in pair.guesses(None)]
+    first = [*from_matches, placed][0]
+    dense_only, dense_seconds = run.refined([placed], None)
+    chosen, chosen_seconds = run.refined([*from_matches, *guessed], sparse)
+    final, final_seconds = run.refined([*from_matches, placed], sparse)
     verdict = judge_prediction(chosen, pair.fixed.size, pair.moving.size, settings)
-    seconds |= {
-        VOTED: seconds[SPARSE] + first.seconds,
-        DENSE_ONLY: seen + dense_seconds,
-        REGISTERED: seconds[SPARSE] + chosen_seconds,
-        REFINED: seconds[SPARSE] + final_seconds,
+    answers = {
+        SPARSE: (sparse.evidence.matrix, matched),
+        VOTED: (first.matrix, matched + first.seconds),
+        DENSE_ONLY: (dense_only.matrix, seen + dense_seconds),
+        REGISTERED: (verdict.matrix, matched + chosen_seconds),
+        REFINED: (final.matrix, matched + final_seconds),
     }
-    matrices = {
-        SPARSE: sparse.evidence.matrix,
-        VOTED: first.candidate.matrices[0].double().cpu().numpy(),
-        DENSE_ONLY: dense_only.matrix,
-        REGISTERED: verdict.matrix,
-        REFINED: final.matrix,
-    }
-    stages = {k: None if m is None else pair.in_images(m) for k, m in matrices.items()}
-
-    def refine(begun: Sequence[Matrix]) -> list[Matrix]:
-        with torch.inference_mode():
-            H = views.on_device([pair.in_frames(start) for start in begun])
-            ends = views.align(H, settings.fast.steps).double().cpu().numpy()
-        return [pair.in_images(end) for end in ends]
-
-    matching = _matching(views, sparse, settings)
-    return MethodResult(stages, matching, seconds, verdict.status.value, refine)
+    return MethodResult(
+        stages={k: None if m is None else pair.in_images(m) for k, (m, _) in answers.items()},
+        matching=_matching(views, sparse, settings),
+        seconds={stage: seconds for stage, (_, seconds) in answers.items()},
+        verdict=verdict.status.value,
+        refine=run.aligned,
+    )
 
 
 def joined(candidates: Sequence[Candidates]) -> Candidates:
