@@ -18,7 +18,7 @@ _PLAIN = {
     "dataset": str, "group": str, "pair": str, "index": int, "fixed_side": str, "method": str,
     "stage": str, "is_final": bool, "measure": str, "error": float, "final_error": float,
     "unregistered_error": float, "seconds": float, "memory": float, "verdict": str, "note": str,
-    "redraws": int,
+    "remark": str, "redraws": int,
 }  # fmt: skip
 _MATCHING = {
     "keypoints": int, "matches": int, "inlier_ratio": float, "inlier_precision": float,

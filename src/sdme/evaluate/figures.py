@@ -209,6 +209,7 @@ def _stage(rows: dict[str, Score], last: Score, stage: str, is_final: bool) -> S
         matching=None,
         matrix=None,
         convergence=None,
+        remark="",
     )
 
 

@@ -12,7 +12,6 @@ from jaxtyping import Float64
 
 from sdme.data.pairs import Landmarks
 from sdme.evaluate.case import Case
-from sdme.evaluate.convergence import convergence_score
 from sdme.evaluate.method import Matching, MethodResult
 from sdme.evaluate.score import MatchingScore, Score
 from sdme.geometry.mapping import frame_centre, map_points, mean_corner_error, mean_distance
@@ -100,14 +99,14 @@ def score_result(
 
     ``result`` is ``None`` for a method that crashed or hung; ``note`` says how, and there is one
     score, an infinite error, whose stage has the method's name. ``seconds`` is the time of the
-    whole call, ``memory`` the peak in MiB.
+    whole call, ``memory`` the peak in MiB. The convergence of its refinement
+    is asked for apart, once these scores stand.
     """
     stages = result.stages if result is not None else {}
     errors = {name: case_error(case, H) for name, H in stages.items()} or {method: math.inf}
     final = list(errors)[-1]
     times = {} if result is None else result.seconds
     unregistered = case_error(case, case.initial)
-    convergence = None if result is None else convergence_score(case, result)
     scores = []
     for place, (stage, error) in enumerate(errors.items()):
         matching = result.matching if result is not None and place == 0 else None
@@ -133,7 +132,6 @@ def score_result(
                 size=case.fixed_size,
                 matching=None if matching is None else matching_score(matching, case),
                 matrix=_numbers(stages.get(stage)),
-                convergence=convergence if stage == final else None,
             )
         )
     return scores

@@ -88,6 +88,7 @@ def run_methods(
                 jobs[method],
                 warm_up=method in survivors,
                 store=store if len(jobs) > 1 else None,
+                answers=store,
             )
             with contextlib.closing(_answers(job, wanted, workers, timeout)) as answers:
                 for count, (key, answer) in enumerate(answers, done + 1):

@@ -46,7 +46,8 @@ class Score:
     failure. ``final_error`` is that of the method's last stage, ``unregistered_error`` that of the
     initial placement. ``seconds`` is the time to this stage's answer; NaN where the method does
     not tell it. ``memory`` is the peak resident memory of the process in MiB so far, ``verdict``
-    the method's own word. ``note`` says why a method crashed, hung or was refused. ``matching`` is
+    the method's own word. ``note`` says why a method crashed, hung or was refused; ``remark`` why
+    the convergence of a good answer is not known, given with the last stage only. ``matching`` is
     given with the first stage only, ``convergence`` with the last one, for methods whose refinement
     can be started anywhere. ``matrix`` is this stage's estimate, nine numbers row by row,
     so that pictures need no second run; ``score_result`` fills it, ``None`` for no answer.
@@ -73,6 +74,7 @@ class Score:
     matching: MatchingScore | None = None
     matrix: tuple[float, ...] | None = None
     convergence: ConvergenceScore | None = None
+    remark: str = ""
 
     @property
     def case(self) -> str:

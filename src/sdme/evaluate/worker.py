@@ -1,14 +1,16 @@
 """What a worker process does: build the method once, then draw, run and score cases."""
 
 import contextlib
+import hashlib
 import math
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -17,12 +19,13 @@ import numpy as np
 from sdme.data.pairs import Problem
 from sdme.errors import InputError
 from sdme.evaluate.case import Case, CaseKey
+from sdme.evaluate.convergence import convergence_score
 from sdme.evaluate.drawn_cases import stored_case
 from sdme.evaluate.method import Method, MethodResult
 from sdme.evaluate.methods import build_method, method_label
 from sdme.evaluate.metrics import score_result
 from sdme.evaluate.protocol import Protocol
-from sdme.evaluate.score import Score
+from sdme.evaluate.score import ConvergenceScore, Score
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Job:
 
     ``device`` is a device of PyTorch, ``threads`` how many each worker may use. ``warm_up`` says
     whether the method is called once before the first case, as first calls are slow. ``store`` is
-    a folder for drawn cases, if they are to be kept for other methods.
+    a folder for drawn cases, if they are to be kept for other methods, and ``answers`` one for the
+    scores of answers while more is asked of the method than an answer.
     """
 
     method: str
@@ -40,6 +44,7 @@ class Job:
     threads: int = 1
     warm_up: bool = False
     store: Path | None = None
+    answers: Path | None = None
 
 
 class _Worker:
@@ -92,7 +97,8 @@ def warm_up() -> None:
 def run_case(job: Job, key: CaseKey) -> list[Score] | Problem:
     """Scores of the method on a case, or why the case cannot be drawn.
 
-    Whatever the method raises is its failure, with a note.
+    Whatever the method raises is its failure, with a note. Once there is an answer, whatever its
+    refinement alone raises is a remark.
 
     Raises:
         InputError: the method could not be built.
@@ -109,17 +115,69 @@ def run_case(job: Job, key: CaseKey) -> list[Score] | Problem:
         result = _Worker.method(case.fixed, case.moving, case.initial)
         seconds = time.perf_counter() - began
         _check_result(result)
-        return score_result(case, label, result, seconds, peak_memory())
+        scores = score_result(case, label, result, seconds, peak_memory())
     except BaseException as error:  # SystemExit too: a method cannot end the evaluation
         return score_result(case, label, None, math.nan, peak_memory(), _said(error))
+    return _with_convergence(scores, job, case, result)
 
 
 def fail_case(job: Job, key: CaseKey, note: str, seconds: float) -> list[Score] | Problem:
-    """Scores of a case on which the method's process did not survive ``seconds``."""
+    """Scores of a case on which the method's process did not survive ``seconds``.
+
+    An answer that it had given before stands.
+    """
+    if answered := _kept_scores(job, key):
+        return _concluded(answered, None, note)
     case = _drawn(key, job)
     if isinstance(case, Problem):
         return case
     return score_result(case, method_label(job.method), None, seconds, math.nan, note)
+
+
+def _with_convergence(
+    scores: list[Score], job: Job, case: Case, result: MethodResult
+) -> list[Score]:
+    """The scores, and with the final one where refinement alone ends.
+
+    They are kept on disk until then, for this may take the process down or too long.
+    """
+    if result.refine is None:
+        return scores
+    kept = _kept(job, case.key)
+    if kept is not None:
+        with contextlib.suppress(OSError):
+            kept.write_bytes(pickle.dumps(scores))
+    try:
+        return _concluded(scores, convergence_score(case, result), "")
+    except BaseException as error:  # SystemExit too
+        return _concluded(scores, None, _said(error))
+    finally:
+        if kept is not None:
+            kept.unlink(missing_ok=True)
+
+
+def _concluded(
+    scores: list[Score], convergence: ConvergenceScore | None, why_not: str
+) -> list[Score]:
+    """The scores, the final one with what is known of refinement alone."""
+    remark = f"refinement alone: {why_not}" if why_not else ""
+    known = {"convergence": convergence, "remark": remark}
+    return [replace(score, **known) if score.is_final else score for score in scores]
+
+
+def _kept(job: Job, key: CaseKey) -> Path | None:
+    name = hashlib.sha256(f"{job.method}\n{key.name}".encode()).hexdigest()[:32]
+    return None if job.answers is None else job.answers / f"{name}.scores"
+
+
+def _kept_scores(job: Job, key: CaseKey) -> list[Score] | None:
+    """The scores of an answer after which the process did not survive; ``None`` without one."""
+    kept = _kept(job, key)
+    if kept is None:
+        return None
+    with contextlib.suppress(OSError, EOFError, pickle.UnpicklingError):  # or half-written
+        return pickle.loads(kept.read_bytes())
+    return None
 
 
 def peak_memory() -> float:

@@ -94,7 +94,7 @@ def _checked(result: MethodResult, path: Path) -> MethodResult:
     if not result.stages:
         raise InputError(f"method {path} gave a MethodResult without stages; give one at least")
     stages = {name: _matrix(answer, path) for name, answer in result.stages.items()}
-    return MethodResult(stages, result.matching, result.seconds, result.verdict)
+    return MethodResult(stages, result.matching, result.seconds, result.verdict, result.refine)
 
 
 def _matrix(answer: Any, path: Path) -> Matrix | None:
