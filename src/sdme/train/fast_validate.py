@@ -108,11 +108,16 @@ def fast_example_sheet(
         fixed, moving = network(batch.fixed, batch.moving)
         outcome = _stages(network, fixed, moving, batch)
     images = [list(as_colours(batch.fixed)), list(as_colours(batch.moving))]
-    images += [list(stretched(f.score)) for f in (fixed, moving)]
-    images += [list(stretched(f.levels[1].weight)) for f in (fixed, moving)]
+    images += [list(stretched(_enlarged(f.score))) for f in (fixed, moving)]
+    images += [list(stretched(_enlarged(f.levels[1].weight))) for f in (fixed, moving)]
     for H in (outcome.middle, outcome.voted, outcome.refined):
         images.append(checkerboards(batch.fixed, batch.moving, H))
     return table(images, COLUMNS)
+
+
+def _enlarged(cells: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h4 w4"]:
+    """Every cell at 1/4 as so many pixels."""
+    return cells.repeat_interleave(DESCRIPTORS, -1).repeat_interleave(DESCRIPTORS, -2)
 
 
 def _stages(
