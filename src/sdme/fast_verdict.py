@@ -52,7 +52,7 @@ def judge_prediction(
         return failed(Reason.IMPLAUSIBLE_TRANSFORM, "no plausible transform was found")
     # a predicted error that is no number is not below any limit
     if not found.error < limit:
-        why = f"nothing is believed to be within {limit * found.unit:.2g} px"
+        why = f"nothing is believed to be within {_rounded(limit * found.unit)} px"
         return failed(Reason.PREDICTED_ERROR, why)
     common = overlap(found.matrix, fixed_size, moving_size)
     if common < settings.verdict.min_overlap:
@@ -67,7 +67,7 @@ def _doubt(found: Prediction, settings: RegisterSettings) -> tuple[Reason, str]:
     """Why the answer is not sure, if it is not: for its own word, or for that of the matches."""
     limit = settings.fast.aligned_below
     if not found.error < limit:
-        return Reason.PREDICTED_ERROR, f", not within {limit * found.unit:.2g} px"
+        return Reason.PREDICTED_ERROR, f", not within {_rounded(limit * found.unit)} px"
     if found.matches is None or found.agreeing is None:
         return Reason.UNCONFIRMED, ", but nothing was matched that confirms it"
     chance = by_chance(found.matches, settings.verdict)
@@ -79,8 +79,13 @@ def _doubt(found: Prediction, settings: RegisterSettings) -> tuple[Reason, str]:
 def _in_words(found: Prediction) -> str:
     # what is smaller was never told apart in training
     least = found.error < LEAST_ERROR
-    pixels = f"less than {LEAST_ERROR * found.unit:.2g}" if least else f"{found.pixels:.2g}"
+    pixels = f"less than {_rounded(LEAST_ERROR * found.unit)}" if least else _rounded(found.pixels)
     text = f"the corners are predicted to be off by {pixels} px"
     if found.matches is None:
         return text
-    return f"{found.agreeing} of {found.matches} matches agree and {text}"
+    return f"{found.agreeing} of {found.matches} matches agree with the final answer and {text}"
+
+
+def _rounded(pixels: float) -> str:
+    """Two significant digits, never with an exponent."""
+    return np.format_float_positional(pixels, precision=2, fractional=False, trim="-")

@@ -68,7 +68,8 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         "no_agreement": "Fine alignment ended where the images agree no better than by chance. "
         "They may not show the same scene, or lie too far apart at the start.",
         "predicted_error": "The network believes that nothing it found is right. The images may "
-        "not show the same scene, or lie too far apart at the start.",
+        "not show the same scene, or lie too far apart at the start, or the model has not been "
+        "trained enough.",
     },
 }
 _FEW_PIXELS, _COARSE = 500, 200
@@ -154,10 +155,11 @@ def _sentence(text: str) -> str:
 
 def _numbers(result: "Registration") -> list[Row]:
     kept, total = int(np.count_nonzero(result.matches.inlier)), len(result.matches)
+    share = f" ({kept / total:.0%})" if total else ""
     verdict, reason = result.status.value, result.reason.value.replace("_", " ")
     rows = [
         Row("Verdict", verdict if result.reason.value == "none" else f"{verdict}, {reason}"),
-        Row("Matches kept", f"{kept} of {total}" + (f" ({kept / total:.0%})" if total else "")),
+        Row("Matches kept by the fit", f"{kept} of {total}{share}"),
         Row("Fixed image", _size(result.fixed_size, result.fixed_image)),
         Row("Moving image", _size(result.moving_size, result.moving_image)),
         Row("Model", result.model),
@@ -172,7 +174,8 @@ def _numbers(result: "Registration") -> list[Row]:
         rows.append(Row("Misfit before → after refinement", change))
     if result.predicted_error is not None:
         error = result.predicted_error
-        told = "less than 0.1" if error < 0.1 else f"{error:.2g}"  # none is that sure to be nothing
+        digits = np.format_float_positional(error, precision=2, fractional=False, trim="-")
+        told = "less than 0.1" if error < 0.1 else digits  # none is that sure to be nothing
         rows.append(Row("Predicted error of the corners", f"{told} px"))
     return rows
 
