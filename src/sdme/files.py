@@ -8,6 +8,9 @@ from pathlib import Path
 
 from sdme.errors import InputError
 
+WEIGHTS_FILE = "weights.safetensors"
+"""What a training calls the weights in its folder."""
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:

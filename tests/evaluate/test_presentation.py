@@ -7,9 +7,9 @@ from sdme.evaluate.record import current_circumstances
 
 def test_scores_take_the_names_of_their_methods(score, crash):
     rows = [
-        score(1.0, method="weights.safetensors", stage="sparse", is_final=False),
-        score(2.0, method="weights.safetensors", stage="last"),
-        crash(method="weights.safetensors", index=1),
+        score(1.0, method="way", stage="sparse", is_final=False),
+        score(2.0, method="way", stage="last"),
+        crash(method="way", index=1),
         score(3.0, method="sift"),
     ]
     shown = Presentation(labels={"/long/way/weights.safetensors": "new (run)"})

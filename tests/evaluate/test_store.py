@@ -56,6 +56,19 @@ def test_scores_come_back_as_they_were_stored(tmp_path):
     assert replace(first, matching=None) == replace(plain, matching=None)
 
 
+def test_scores_of_an_older_run_take_todays_name_of_their_method(tmp_path):
+    """Weights were called after their file before they were called after its folder."""
+    method, old = "/runs/second/weights.safetensors", "weights.safetensors"
+    rows = [score(KEYS[0], old, "sparse"), score(KEYS[0], old, old)]
+    with start(tmp_path) as folder:
+        folder.add_methods([method])
+        folder.add(method, KEYS[0].name, rows)
+    assert [(s.method, s.stage) for s in RunFolder.read(tmp_path).scores()] == [
+        ("second", "sparse"),
+        ("second", "second"),
+    ]
+
+
 def test_files_are_strict_json(tmp_path):
     with start(tmp_path) as folder:
         folder.add_methods(["sift"])

@@ -114,9 +114,9 @@ def _tell(result: "Registration", saved: "SavedFiles", out: Output) -> int:
     content = result.to_dict()
     files = {name: path and str(path) for name, path in vars(saved).items()}
     out.result(content | {"files": files})
-    summary = (
-        f"{content['inliers']} of {content['matches']} matches kept by the fit, model {result.model}"
-        + (f", {result.timings['total']:.2f} s" if "total" in result.timings else "")
+    kept = f"{content['inliers']} of {content['matches']} matches kept by the fit"
+    summary = f"{kept}, model {result.model}" + (
+        f", {result.timings['total']:.2f} s" if "total" in result.timings else ""
     )
     if not result.ok:
         out.error(f"could not align: {result.message} (see {saved.report})")

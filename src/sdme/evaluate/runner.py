@@ -111,7 +111,10 @@ def _check_labels(methods: Iterable[str]) -> None:
     for method in methods:
         other = named.setdefault(method_label(method), method)
         if other != method:
-            raise InputError(f"{other} and {method} have the same name; rename one of the files")
+            raise InputError(
+                f"{other} and {method} would both be called "
+                f"{method_label(method)}; rename one of the files, or its folder"
+            )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from sdme.config import Settings
 from sdme.data.pairs import Problem
 from sdme.errors import InputError
 from sdme.evaluate.case import CaseKey
+from sdme.evaluate.methods import method_label
 from sdme.evaluate.record import RunRecord, digest_of_method, new_record
 from sdme.evaluate.score import Score
 from sdme.files import write_text
@@ -156,13 +158,15 @@ class RunFolder:
     def scores(self, methods: Iterable[str] | None = None) -> list[Score]:
         """Scores by method, dataset and case, whatever the order in which they were computed.
 
-        A case that could not be drawn for one of the methods counts for none of them.
+        A case that could not be drawn for one of the methods counts for none of them. Methods go
+        by the names that they have today, whatever they were called when the run was made.
         """
         chosen = self.methods if methods is None else list(methods)
         datasets = {dataset.name: place for place, dataset in enumerate(self.record.datasets)}
         lines = [
             ((chosen.index(method), datasets[scores[0].dataset], scores[0].index), scores)
-            for (method, case), scores in self._scores.items()
+            for (method, case), stored in self._scores.items()
+            for scores in (_renamed(stored, method_label(method)),)
             if method in chosen and case not in self.record.unreadable
         ]
         return [
@@ -280,6 +284,13 @@ class RunFolder:
             os.ftruncate(self._file, self._size)
             raise
         self._size += len(line)
+
+
+def _renamed(scores: Sequence[Score], label: str) -> list[Score]:
+    """Scores under the name of their method; a stage that was called as the method follows."""
+    return [
+        replace(s, method=label, stage=label if s.stage == s.method else s.stage) for s in scores
+    ]
 
 
 def _read_record(path: Path) -> RunRecord:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sdme.errors import InputError
 from sdme.evaluate.method import Method
+from sdme.files import WEIGHTS_FILE
 
 _HERE = __name__
 
@@ -173,14 +174,31 @@ def is_model(method: str) -> bool:
     return method not in METHODS and not method.endswith(".py")
 
 
+def is_shipped(name: str) -> bool:
+    """Whether the package comes with a model of that name."""
+    from sdme.model.weights import records
+
+    return any(record.name == name for record in records())
+
+
 def method_key(name: str) -> str:
     """What a method is stored under: its file's resolved path, so that one file is one method."""
     return str(Path(name).resolve()) if Path(name).is_file() else name
 
 
 def method_label(method: str) -> str:
-    """The name of a method in tables: of a file the last part of its path."""
-    return Path(method).name if method.endswith((".py", ".safetensors")) else method
+    """The name of a method in tables: of a file the last part of its path.
+
+    The weights of a training go by its folder, as all are called the same; unless that would pass
+    for a method or a shipped model.
+    """
+    if not method.endswith((".py", ".safetensors")):
+        return method
+    path = Path(method)
+    run = path.parent.name
+    if path.name != WEIGHTS_FILE or not run:
+        return path.name
+    return f"{run}/{path.name}" if run in METHODS or is_shipped(run) else run
 
 
 def build_method(name: str, device: str = "cpu") -> Method:
