@@ -148,6 +148,26 @@ def test_files_of_something_else_are_refused_in_one_line(kind, network, tmp_path
     assert "\n" not in str(error.value) and str(path) in str(error.value)
 
 
+def test_other_files_of_a_run_lead_to_its_weights(network, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    checkpoint, other = tmp_path / "checkpoint.pt", tmp_path / "my.toml"
+    torch.save({"step": 1}, checkpoint)
+    other.write_text("preset = 'paper'\n" * 9)
+    for file in (checkpoint, other):
+        with pytest.raises(InputError, match=r"is no whole \.safetensors file") as error:
+            load_network(file)
+        assert str(path) not in str(error.value)
+    with pytest.raises(InputError, match="there is no model") as error:
+        load_network(tmp_path)
+    assert str(path) not in str(error.value)
+    save_weights(path, network)
+    for file in (checkpoint, other):
+        with pytest.raises(InputError, match=f"did you mean {path}$"):
+            load_network(file)
+    with pytest.raises(InputError, match=f"there is no model .* or a file, as {path}$"):
+        load_network(tmp_path)
+
+
 def test_shipped_records_are_complete_and_intact():
     names = [record.name for record in records()]
     assert len(set(names)) == len(names)

@@ -260,6 +260,7 @@ def test_a_folder_with_something_else_is_refused(place, run):
     "changes, message",
     [
         ({"model": "nobody"}, "no model 'nobody'"),
+        ({"model": "nobody", "data": ("few",)}, "no model 'nobody'"),  # not the data first
         ({"data": ()}, "no data was given"),
         ({"model": "pairs", "data": ("photo",)}, "pairs and photo seem swapped; .* first .photo"),
         ({"model": "few", "data": ("weights.safetensors",)}, "few and weights.* seem swapped"),

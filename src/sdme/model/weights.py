@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from sdme.config import AnyNetworkSettings, FastSettings
 from sdme.errors import InputError
-from sdme.files import replacing
+from sdme.files import WEIGHTS_FILE, replacing
 from sdme.model.fast import FastNetwork
 from sdme.model.network import SdmeNetwork
 
@@ -99,6 +99,32 @@ def usable_device(name: str) -> torch.device:
         ) from None
 
 
+def weights_path(model: str | Path) -> Path:
+    """The file of a model, by the name of shipped weights or the path of a file.
+
+    Raises:
+        InputError: there is no such model; the line names the weights of a run whose folder was
+            given.
+    """
+    known = {record.name: record.path for record in records()}
+    path = known.get(str(model), Path(model))
+    if not path.is_file():
+        hint = weights_beside(path, ", as ") if path.is_dir() else ""
+        raise InputError(
+            f"there is no model {str(model)!r}; use one of {sorted(known)} or a file{hint}"
+        )
+    return path
+
+
+def weights_beside(path: Path, before: str) -> str:
+    """The weights of the run that a path is the folder or another file of, after ``before``.
+
+    Empty if there are none.
+    """
+    weights = (path if path.is_dir() else path.parent) / WEIGHTS_FILE
+    return f"{before}{weights}" if weights.is_file() and weights != path else ""
+
+
 def load_network(model: str | Path, device: str | torch.device = "cpu") -> Network:
     """A network ready for inference, by the name of shipped weights or the path of a file.
 
@@ -107,17 +133,19 @@ def load_network(model: str | Path, device: str | torch.device = "cpu") -> Netwo
     Raises:
         InputError: there is no such model, or the file holds no weights of this package.
     """
-    known = {record.name: record.path for record in records()}
-    path = known.get(str(model), Path(model))
-    if not path.is_file():
-        raise InputError(f"there is no model {str(model)!r}; use one of {sorted(known)} or a file")
+    path = weights_path(model)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         network = build_network(_SETTINGS.validate_json(metadata.get("network", "")))
         network.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError, ValueError) as error:
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} holds no weights for this package: it is no whole .safetensors file "
+            f"({str(error).splitlines()[0]}){weights_beside(path, '; did you mean ')}"
+        ) from None
+    except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} holds no weights for this package: {reason}") from None
     network = network.to(device).eval()

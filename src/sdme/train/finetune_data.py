@@ -10,8 +10,7 @@ from sdme.data.pair_report import PairReport, pair_name
 from sdme.data.pairs import ImagePair, PairList, Problem
 from sdme.data.sources import read_all
 from sdme.errors import InputError
-from sdme.model.weights import records
-from sdme.train.finetune_record import WEIGHTS
+from sdme.model.weights import records, weights_beside, weights_path
 from sdme.train.holdout import LEAST_HELD_OUT, LEAST_TRAINING, Split, split_pairs
 
 Inputs = Sequence[str | Path]
@@ -32,7 +31,8 @@ def check_order(model: str, data: Inputs) -> None:
     """Check that the model is none of the data, nor one of the data a model.
 
     Raises:
-        InputError: they are swapped, or the folder of a run stands for the weights in it.
+        InputError: they are swapped, the folder of a run stands for the weights in it, or there is
+            no such model.
     """
     names = [record.name for record in records()]
     path = Path(model)
@@ -47,12 +47,12 @@ def check_order(model: str, data: Inputs) -> None:
     if models:
         raise InputError(f"{models[0]} is a model, not data; give one model, and then the data")
     if is_data:
-        weights = path / WEIGHTS
-        hint = f", or {weights}" if weights.is_file() else ""
+        hint = weights_beside(path, ", or ")
         raise InputError(
             f"{model} is no model; give first what to start from (one of {', '.join(names)}, or a "
             f".safetensors file{hint}), then the data"
         )
+    weights_path(model)  # before the data are looked at, which takes long
 
 
 def read_data(

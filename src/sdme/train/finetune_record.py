@@ -8,10 +8,10 @@ from pydantic import ValidationError
 from sdme.config import Settings, TrainSettings
 from sdme.data.pairs import ImagePair
 from sdme.errors import InputError
-from sdme.files import write_text
+from sdme.files import WEIGHTS_FILE, write_text
 from sdme.train.improvement import Improvement
 
-WEIGHTS, START = "weights.safetensors", "start.safetensors"
+WEIGHTS, START = WEIGHTS_FILE, "start.safetensors"
 CARD, LOG, RECORD = "card.md", "log.jsonl", "finetune.json"
 CHECK, CHECK_DATA = "data_check.txt", "data_check.json"
 HELD_OUT, EVALUATION = "held_out.jsonl", "evaluation"
