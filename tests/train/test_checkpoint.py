@@ -109,3 +109,13 @@ def test_where_the_starting_weights_lay_does_not_matter(tmp_path):
     state = new_state(2, TrainSettings(start="new/place.safetensors"))
     load_checkpoint(path, state, CPU)
     assert state.step == 10
+
+
+def test_other_data_are_refused(tmp_path):
+    path, state = tmp_path / "checkpoint.pt", new_state(1)
+    state.data = "these"
+    save_checkpoint(path, state)
+    other = new_state(1)
+    other.data = "those"
+    with pytest.raises(InputError, match="written on other data; give the same pairs"):
+        load_checkpoint(path, other, CPU)

@@ -337,3 +337,37 @@ def test_weights_of_another_network_are_refused(tiny_settings, trained, options)
     }
     with pytest.raises(InputError, match="other network settings"):
         trained(tiny_settings.model_copy(update=update), "second")
+
+
+def test_a_run_goes_on_with_its_own_data_alone(tiny_settings, training, validation, options):
+    train(tiny_settings, training, validation, options())
+    with pytest.raises(InputError, match="written on other data"):
+        train(tiny_settings, training[1:], validation, options())
+    train(tiny_settings, training[::-1], validation, options())  # in any order
+
+
+def test_figures_come_at_the_end_too(tiny_settings, trained, options):
+    trained(tiny_settings.model_copy(update={"validate_every": 1000}))
+    assert [line["step"] for line in log_of(options().out) if "val_matched" in line] == [4]
+
+
+def test_pictures_on_both_sides_are_told(tiny_settings, training, validation, options, capsys):
+    train(tiny_settings, training, validation, options("apart"))
+    assert "held out" not in capsys.readouterr().err
+    train(tiny_settings, training, training[:2], options("mixed"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "warning: 4 of the pictures held out are trained on as well" in said
+
+
+def test_an_interrupt_at_the_last_step_is_heard(tiny_settings, trained, options, monkeypatch):
+    signals, original = [signal.SIGINT], loop.take_step
+
+    def take_step(state, *arguments):
+        original(state, *arguments)
+        if state.step == 4 and signals:
+            os.kill(os.getpid(), signals.pop())
+
+    monkeypatch.setattr(loop, "take_step", take_step)
+    with pytest.raises(KeyboardInterrupt, match="all 4 steps are done and saved"):
+        trained(tiny_settings)
+    assert trained(tiny_settings).step == 4

@@ -90,6 +90,8 @@ def test_mistakes_in_a_file_are_told_in_one_line(tmp_path, content, message):
         ("nothing=1", "there is no setting nothing"),
         ("losses.nothing=1", "there is no setting losses.nothing"),
         ("losses=1", "losses: "),
+        ("network.agnts=1", "there is no setting network.agnts"),
+        ("network.preset=slow", "network: .*'paper' or 'fast'"),
     ],
 )
 def test_mistakes_in_a_change_are_told_in_one_line(change, message):

@@ -265,3 +265,17 @@ def _drawn_pairs(
         return ones
     weights = probability[others] / probability[others].sum()
     return np.concatenate([ones, random.choice(others, more, replace=False, p=weights)])
+
+
+def shared_pictures(one: ImageStore, other: ImageStore) -> int:
+    """How many pictures of ``other`` are in ``one`` as well, pixel by pixel; blank ones are not.
+
+    Looks at every seventh pixel of every seventh row, which tells pictures apart.
+    """
+    known = set(_prints(one))
+    return sum(found in known for found in _prints(other))
+
+
+def _prints(store: ImageStore) -> list[bytes]:
+    looks = store.pictures[:, ::7, ::7].flatten(1).cpu().numpy()
+    return [look.tobytes() for look in looks if look.min() != look.max()]

@@ -18,7 +18,8 @@ class TrainState:
     """Everything that changes while training.
 
     ``total`` is the number of steps of the whole run, ``None`` while it is being found from the
-    time limit; ``skipped`` counts steps whose gradient was not finite.
+    time limit; ``skipped`` counts steps whose gradient was not finite. ``data`` is a digest of what
+    is trained on.
     """
 
     network: Network
@@ -27,6 +28,7 @@ class TrainState:
     step: int = 0
     skipped: int = 0
     total: int | None = None
+    data: str = ""
 
 
 def save_checkpoint(path: Path, state: TrainState) -> None:
@@ -42,6 +44,7 @@ def save_checkpoint(path: Path, state: TrainState) -> None:
         "step": state.step,
         "skipped": state.skipped,
         "total": state.total,
+        "data": state.data,
     }
     with replacing(path) as temporary:
         try:
@@ -57,7 +60,7 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
     There is no random state to restore: what a step draws depends on seed and step alone.
 
     Raises:
-        InputError: the file cannot be read or was written with other settings.
+        InputError: the file cannot be read or was written with other settings or on other data.
     """
     try:
         content = torch.load(path, map_location=device, weights_only=True)
@@ -72,6 +75,10 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
         raise InputError(
             f"{path} was written with other settings ({', '.join(names)}); give those or another "
             "folder"
+        )
+    if content["data"] != state.data:
+        raise InputError(
+            f"{path} was written on other data; give the same pairs and photos or another folder"
         )
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])

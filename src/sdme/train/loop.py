@@ -10,6 +10,7 @@
 on the way, ``checkpoint.pt`` and ``weights.safetensors``.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +25,14 @@ from sdme import parallel
 from sdme.config import TrainSettings
 from sdme.data.batches import Batch, make_batch, rendered_view, seed_generators
 from sdme.data.pairs import ImagePair
-from sdme.data.store import DeviceStore, ImageStore, draw_part, load_store, picture_capacity
+from sdme.data.store import (
+    DeviceStore,
+    ImageStore,
+    draw_part,
+    load_store,
+    picture_capacity,
+    shared_pictures,
+)
 from sdme.data.synthesis import checked_shares
 from sdme.errors import InputError
 from sdme.model.weights import build_network, load_network, save_weights
@@ -85,12 +93,11 @@ def _train(
     deadline: float,
 ) -> TrainState:
     torch.backends.cudnn.benchmark = True
-    state, device = _new_state(settings, options.device), options.device
+    state, device = _new_state(settings, training, options.device), options.device
     console = Console(stderr=True, quiet=options.quiet or not parallel.is_first())
     _resume(state, options.out / "checkpoint.pt", device, console)
     network = state.network
-    store = DeviceStore(load_store(training, settings.data), settings.data, device, settings.seed)
-    held_out = _held_out(settings, validation, device)
+    store, held_out = _stores(settings, training, validation, device, console)
     _make_folder(options.out)
     network.train()
     recipe, view = make_recipe(network, settings, device), rendered_view
@@ -100,7 +107,7 @@ def _train(
     log = TrainLog(options.out, state.step, logged_names(recipe), console, device)
     if state.step == 0:
         _show(log, state, recipe, store, held_out)
-    elif _is_due(state, settings.validate_every) and not log.is_validated:
+    elif _is_validated(state) and not log.is_validated:
         _validate(log, state, recipe, store, held_out)  # killed between the checkpoint and this
     try:
         with Interrupt(console.print) as interrupt:
@@ -113,13 +120,18 @@ def _train(
                     _write(log, state)
                 if is_saved:
                     _save(state, options.out)
-                if _is_due(state, settings.validate_every):
+                if _is_validated(state):
                     _validate(log, state, recipe, store, held_out)
     except KeyboardInterrupt:
         console.print(f"interrupted at step {state.step}; go on from the last checkpoint")
         raise
     _write(log, state)
     _save(state, options.out)
+    if interrupt.is_asked and not _is_unfinished(state):
+        raise KeyboardInterrupt(
+            f"all {state.step} steps are done and saved in {options.out}; the same command goes on "
+            "from there"
+        )
     return state
 
 
@@ -140,7 +152,9 @@ def _with_streams(settings: TrainSettings) -> TrainSettings:
     return settings if count == 1 else settings.model_copy(update={"streams": streams})
 
 
-def _new_state(settings: TrainSettings, device: torch.device) -> TrainState:
+def _new_state(
+    settings: TrainSettings, training: Sequence[ImagePair], device: torch.device
+) -> TrainState:
     torch.manual_seed(settings.seed)
     if settings.start is None:
         network = build_network(settings.network)
@@ -152,7 +166,10 @@ def _new_state(settings: TrainSettings, device: torch.device) -> TrainState:
                 "its model card, or train from scratch"
             )
     network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainState(network, make_optimizer(network, settings), settings, total=settings.steps)
+    names = "\n".join(sorted(f"{pair.dataset}/{pair.id}" for pair in training))
+    digest = hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+    optimizer = make_optimizer(network, settings)
+    return TrainState(network, optimizer, settings, total=settings.steps, data=digest)
 
 
 def _resume(state: TrainState, path: Path, device: torch.device, console: Console) -> None:
@@ -166,9 +183,26 @@ def _resume(state: TrainState, path: Path, device: torch.device, console: Consol
         )
 
 
-def _held_out(
-    settings: TrainSettings, validation: Sequence[ImagePair], device: torch.device
-) -> ImageStore | None:
+def _stores(
+    settings: TrainSettings,
+    training: Sequence[ImagePair],
+    validation: Sequence[ImagePair],
+    device: torch.device,
+    console: Console,
+) -> tuple[DeviceStore, ImageStore | None]:
+    """What is trained on, and what is held out, if anything; both on the device."""
+    pictures, held_out = load_store(training, settings.data), _held_out(settings, validation)
+    if held_out is not None:
+        if shared := shared_pictures(pictures, held_out):
+            console.print(
+                f"warning: {shared} of the pictures held out are trained on as well; take them out "
+                "of either, or the figures flatter"
+            )
+        held_out = held_out.to(device)
+    return DeviceStore(pictures, settings.data, device, settings.seed), held_out
+
+
+def _held_out(settings: TrainSettings, validation: Sequence[ImagePair]) -> ImageStore | None:
     known = [v for v in validation if v.dataset in (settings.data.datasets or (v.dataset,))]
     if not known or not parallel.is_first():
         return None
@@ -177,7 +211,7 @@ def _held_out(
     capacity = picture_capacity(store, every)
     if len(store.pictures) > capacity:  # its crops are few; a part of it, always the same, will do
         store = draw_part(store, capacity, [settings.seed])
-    return store.to(device)
+    return store
 
 
 def _make_folder(folder: Path) -> None:
@@ -226,6 +260,11 @@ def _goes_on(state: TrainState, clock: Clock, deadline: float, interrupt: Interr
 def _is_due(state: TrainState, every: int) -> bool:
     """Whether a multiple of ``every`` was passed by the last chunk of steps."""
     return state.step // every > (state.step - state.settings.chunk) // every
+
+
+def _is_validated(state: TrainState) -> bool:
+    """Whether figures of held-out pairs belong here: every so many steps, and at the end."""
+    return _is_due(state, state.settings.validate_every) or not _is_unfinished(state)
 
 
 def _is_unfinished(state: TrainState) -> bool:

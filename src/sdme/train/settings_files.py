@@ -100,7 +100,9 @@ def _in_words(error: ValidationError) -> str:
     """What is wrong with each setting."""
     faults = []
     for fault in error.errors(include_url=False):
-        name = ".".join(str(part) for part in fault["loc"])
+        # a network's settings are found under the name of its preset, which nobody wrote
+        place = [str(part) for part in fault["loc"]]
+        name = ".".join(place[:1] + place[2:] if place[:1] == ["network"] else place)
         unknown = fault["type"] == "extra_forbidden"
         faults.append(f"there is no setting {name}" if unknown else f"{name}: {fault['msg']}")
     return "; ".join(faults)
