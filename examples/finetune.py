@@ -71,6 +71,8 @@ def make_pairs(folder: Path) -> tuple[Path, Path]:
 
 
 if __name__ == "__main__":  # the evaluation's processes read this file again
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples/finetune.py PAIRS RUN")
     folder, run = map(Path, sys.argv[1:])
     train, val = make_pairs(folder)
     found = finetune("photo", [train], run, FinetuneOptions(validation=(val,)))

@@ -76,7 +76,7 @@ def load_checkpoint(path: Path, state: TrainState, device: torch.device) -> None
             f"{path} was written with other settings ({', '.join(names)}); give those or another "
             "folder"
         )
-    if content["data"] != state.data:
+    if content.get("data", "") != state.data:
         raise InputError(
             f"{path} was written on other data; give the same pairs and photos or another folder"
         )
