@@ -108,6 +108,20 @@ def test_facts_tables_and_version_are_there(page):
     assert '<tr class="ours"><td>ours: last</td>' in page
 
 
+def test_sets_are_told_for_what_they_are(scores):
+    table = Table("By set", ["dataset", "cases"], [["tno*", "4"], ["camvid", "4"], ["all", "8"]])
+    shown = Presentation(ours=["ours"], of_sets="held out")
+    reader = Reader(render_page(scores, draw, [table], FACTS, "9.9", shown))
+    assert reader.headings[:2] == ["tno, held out", "camvid, held out"]
+    assert [c for c in reader.cells if "held out" in c] == ["tno, held out*", "camvid, held out"]
+    assert "all" in reader.cells
+    assert not {"tno", "camvid"} & {word.strip() for word in reader.words}
+
+
+def test_a_verdict_is_told_with_whose_it_is(page):
+    assert "verdict of ours: aligned" in " ".join(Reader(page).words)
+
+
 def test_outcome_in_words(page):
     words = " ".join(Reader(page).words)
     # the errors of ours are 0.5, 7.5, 14.5 and 21.5 px on each of two datasets

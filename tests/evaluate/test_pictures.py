@@ -142,11 +142,13 @@ def test_no_answer_has_no_board(score):
     "matrix",
     [np.zeros((3, 3)), np.full((3, 3), 1e300), np.eye(3)[[2, 1, 0]], np.diag([1, 1, -1.0])],
 )
-def test_senseless_answers_can_be_shown(score, matrix):
+def test_senseless_answers_are_shown_as_none(score, matrix):
     rows = score(INF, matrix=tuple(matrix.ravel()))
     pictures = case_pictures(rows, lambda _: make_case(None), 128)
+    without = case_pictures(score(INF), lambda _: make_case(None), 128)
     assert pictures.fixed is not None
-    assert decoded(pictures.board).shape == (48, 64, 3)
+    assert (pictures.board, pictures.why) == (None, "no answer")
+    assert pictures.moving == without.moving  # no outline of it either
 
 
 def test_a_picture_that_cannot_be_drawn_is_told(score):

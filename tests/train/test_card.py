@@ -59,7 +59,7 @@ def test_the_facts_stand_in_tables(tmp_path):
     card = render_card(tmp_path / "run one", record(), FACTS)
     assert card.startswith("# Model card: run one\n")
     assert row(card, "AUC@10") == ["0.200 (0.100 to 0.300)", "0.500 (0.400 to infinite)", "+0.300"]
-    assert row(card, "median") == ["infinite (0.100 to 0.300)", "2.000 (0.400 to infinite)", ""]
+    assert row(card, "median, px") == ["infinite (0.100 to 0.300)", "2.000 (0.400 to infinite)", ""]
     assert row(card, "mine") == ["16", "4"]
     assert row(card, "yours") == ["1", "0"]
     assert "100 steps of 4" in row(card, "trained")[0] and "62 s" in row(card, "trained")[0]

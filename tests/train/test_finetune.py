@@ -61,6 +61,7 @@ def test_the_report_speaks_of_before_and_after_and_gives_the_verdict(place, know
     before, after = shown.labels.values()
     assert before.startswith("before (mmm") and len(before) < 40
     assert (after, shown.ours, shown.beside) == ("fine-tuned (out)", [after], before)
+    assert shown.set_name("train") == "train, held out"
     assert shown.conclude(known_errors["scores"]) == found.record.improvement.sentence
 
 

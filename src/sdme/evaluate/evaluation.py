@@ -235,7 +235,7 @@ def _write(
     presentation: Presentation,
     tell: Callable[[str], object],
 ) -> dict[str, Path | None]:
-    folder, facts = run.path, _facts(run, scores)
+    folder, facts = run.path, _facts(run, scores, presentation)
     report = to_markdown(figures, facts, run.problems)
     tables = tables_of_report(report)
     write_text(folder / TABLES, report)
@@ -276,7 +276,7 @@ def _write(
     return {**files, "page": folder / PAGE}
 
 
-def _facts(run: RunFolder, scores: Sequence[Score]) -> dict[str, str]:
+def _facts(run: RunFolder, scores: Sequence[Score], presentation: Presentation) -> dict[str, str]:
     """What a reader needs to judge the tables and to make them again."""
     record, start = run.record, run.record.starts[-1]
     settings = ", ".join(f"{name} {value}" for name, value in record.protocol.items())
@@ -285,7 +285,7 @@ def _facts(run: RunFolder, scores: Sequence[Score]) -> dict[str, str]:
         machine += f", {start.get('device_name', start['device'])}"
     cases = {score.case: score.redraws for score in scores}
     redrawn = sum(count > 0 for count in cases.values())
-    datasets = ", ".join(f"{d.name} ({d.cases})" for d in record.datasets)
+    datasets = ", ".join(f"{presentation.set_name(d.name)} ({d.cases})" for d in record.datasets)
     return {
         "command": start["command"],
         "protocol": settings,

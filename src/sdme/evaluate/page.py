@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -89,6 +89,7 @@ def render_page(
         worst_answers(rows, _WORST),
         failures(rows, _WORST),
     )
+    worst, lost = _under_set_names(worst, presentation), _under_set_names(lost, presentation)
     count = sum(map(len, chosen.values())) + len(worst) + len(lost)
     pictures = partial(_views, draw=draw, side=picture_side(count, bool(others)), others=others)
     environment = jinja2.Environment(
@@ -103,7 +104,7 @@ def render_page(
         conclusion=presentation.conclude(scores) if presentation.conclude else "",
         facts=facts,
         sentences=_sentences(found, method),
-        tables=tables,
+        tables=_with_set_names(tables, list(chosen), presentation),
         plots=plots,
         methods=[
             MethodView(t.method, (settings or {}).get(t.method, ""), len(t.cases), _unanswered(t))
@@ -112,7 +113,7 @@ def render_page(
         is_ours=lambda row: any(_is_of(cell, name) for cell in row for name in ours),
         method=method,
         beside=presentation.beside if others else "",
-        datasets={name: pictures(cases) for name, cases in chosen.items()},
+        datasets={presentation.set_name(name): pictures(cases) for name, cases in chosen.items()},
         worst=pictures(worst),
         lost=pictures(lost),
         lost_count=sum(not math.isfinite(score.error) for score in rows),
@@ -120,6 +121,27 @@ def render_page(
         problem_count=len(problems),
         version=version,
     )
+
+
+def _under_set_names(cases: Sequence[Chosen], presentation: Presentation) -> list[Chosen]:
+    """Cases that are labelled with their data sets, by what those are called."""
+    return [replace(case, label=presentation.set_name(case.label)) for case in cases]
+
+
+def _with_set_names(
+    tables: Sequence[Table], datasets: Sequence[str], presentation: Presentation
+) -> list[Table]:
+    """The tables, with data sets in their first column by what they are called."""
+    names = {
+        f"{kind}{name}{star}": f"{kind}{presentation.set_name(name)}{star}"
+        for name in datasets
+        for kind in ("", "dataset ")
+        for star in ("", "*")
+    }
+    return [
+        replace(t, rows=[[names.get(first, first), *rest] for first, *rest in t.rows])
+        for t in tables
+    ]
 
 
 def _method_to_show(found: Sequence[Track], ours: Sequence[str]) -> str:

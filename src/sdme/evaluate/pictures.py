@@ -122,7 +122,8 @@ def _rank(score: Score) -> tuple[float, str]:
 
 
 def _matrix(score: Score) -> Matrix | None:
-    if score.matrix is None or not np.isfinite(score.matrix).all():
+    """The answer of a score; none where a transform folds the image, which nobody can use."""
+    if score.matrix is None or not np.isfinite([*score.matrix, score.error]).all():
         return None
     return np.array(score.matrix, np.float64).reshape(3, 3)
 

@@ -13,18 +13,24 @@ class Presentation:
 
     ``labels`` are names of methods by their keys; one without is called after its file. By their
     names ``ours`` are the methods to bring out, and ``beside`` is the one whose answers are
-    pictured beside those of the first of them. ``conclude`` makes the page's first sentence.
+    pictured beside those of the first of them. ``of_sets`` is said on the page after the name of
+    each data set, as ``held out``. ``conclude`` makes the page's first sentence.
     """
 
     title: str = "Evaluation of registration methods"
     ours: Sequence[str] = ()
     beside: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    of_sets: str = ""
     conclude: Callable[[Sequence[Score]], str] | None = None
 
     def name(self, method: str) -> str:
         """What the method of a key is called."""
         return self.labels.get(method, method_label(method))
+
+    def set_name(self, dataset: str) -> str:
+        """What a data set is called on the page."""
+        return f"{dataset}, {self.of_sets}" if self.of_sets else dataset
 
     def named(self, scores: Sequence[Score]) -> list[Score]:
         """Scores under the names of their methods; a stage that is called as its method follows."""

@@ -61,7 +61,7 @@ def render_card(folder: Path, record: Record, facts: Mapping[str, Any]) -> str:
 
 def _row(change: Change) -> tuple[str, str, str, str]:
     return (
-        change.figure,
+        "median, px" if change.figure == "median" else change.figure,
         _figure(change.before, change.before_interval),
         _figure(change.after, change.after_interval),
         "" if change.difference is None

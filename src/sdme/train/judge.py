@@ -56,6 +56,7 @@ def _evaluate(
                 ours=[after],
                 beside=before,
                 labels=labels,
+                of_sets="held out",
                 conclude=lambda scores: improvement(scores, before, after).sentence,
             ),
             progress=progress,
