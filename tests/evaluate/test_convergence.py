@@ -103,7 +103,13 @@ def test_it_stands_in_scores_figures_rows_and_the_report(case):
     assert data[0]["reached"]["4"] == {"1": 0.0, "3": 0.0}
     report = to_markdown(figures)
     assert report.count("Refinement: whether it stays") == 1
-    line = next(text for text in report.splitlines() if text.startswith("| dataset d"))
+    section = report.partition("## Refinement")[2].partition("\n## ")[0]
+    (line,) = (text for text in section.splitlines() if text.startswith("| ") and "mine" in text)
+    assert line.startswith("| dataset d ")  # of one set there is one row
+    two = figures_of([*scores, *(replace(s, dataset="e", group="other") for s in scores)])
+    section = to_markdown(two).partition("## Refinement")[2].partition("\n## ")[0]
+    kinds = ["total all", "dataset d", "dataset e", "group photo", "group other"]
+    assert all(f"| {kind} " in section for kind in kinds)
     assert [cell.strip() for cell in line.split("|")[2:7]] == [
         "mine",
         "1",

@@ -202,9 +202,14 @@ only easy cases looks good here. Repeatability and inlier precision are within
 
 
 def convergence_section(figures: Figures) -> list[str]:
-    """Refinement alone, over the totals, groups and datasets; nothing where no method has it."""
-    rows = []
+    """Refinement alone, over the totals, groups and datasets; nothing where no method has it.
+
+    Of a single dataset there are no others.
+    """
+    rows, is_single = [], len({scope.datasets for scope in figures.convergence}) == 1
     for scope, methods in figures.convergence.items():
+        if is_single and scope.kind != "dataset":  # its figures are those of the dataset
+            continue
         for method, found in methods.items():
             starts = [found.reached[k] for k in START_ERRORS]
             shares = [" / ".join(_share(start[limit]) for limit in CONVERGED) for start in starts]
