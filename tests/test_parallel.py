@@ -45,6 +45,7 @@ def main(out):
         torch.save(found, out / f"{parallel.rank()}.pt")
 
 
+@pytest.mark.slow  # by default a training by two processes stands for it
 def test_two_processes(tmp_path, launched):
     launched(__file__, tmp_path)
     parts = [torch.arange(6.0).view(3, 2) / 6 + rank for rank in range(2)]
