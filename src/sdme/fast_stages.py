@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,24 +15,22 @@ from torch import Tensor, nn
 
 from sdme.config import PAPER_SIDE, FastRegisterSettings, RegisterSettings
 from sdme.errors import InputError
-from sdme.estimate import estimate_homography
 from sdme.fast_verdict import Prediction
 from sdme.frames import Frame, Matrix, Pair, shrunk
 from sdme.geometry.homography import normalise
+from sdme.geometry.sampling import cell_centres
 from sdme.match import mutual_nearest_neighbours
 from sdme.model.aggregator import CELL, UNIT_SIDE, Vote, error_of
 from sdme.model.fast import (
     DESCRIPTORS,
     FastFeatures,
     FastNetwork,
-    cell_centres,
     cells_inside,
     share_of_cells,
 )
 from sdme.refine.unrolled import refine_unrolled
-from sdme.result import Reason
-from sdme.stages import Clock, Sparse, device_of
-from sdme.verdict import SparseEvidence, is_plausible, judge_sparse
+from sdme.stages import Clock, Sparse, device_of, fit
+from sdme.verdict import is_plausible
 
 Steps = tuple[int, int, int]  # of Lucas-Kanade at 1/2, 1/4 and 1/8
 MOST_CELLS = 20_000  # an image at 1/8: all are correlated with all, which then takes 2.5 GB
@@ -145,23 +142,16 @@ def best_cells(features: FastFeatures, frame: Frame, most: int) -> Cells:
 
 def match_cells(views: Views, settings: RegisterSettings, clock: Clock) -> Sparse:
     """Match the cells of two frames and fit a homography to the matches."""
-    fast, pair = settings.fast, views.pair
+    fast = settings.fast
     with clock.stage("match"):
         fixed, moving = views.cells(fast.cells)
         found = mutual_nearest_neighbours(fixed.descriptors, moving.descriptors)
         points0 = fixed.points[found.indices0].double().cpu().numpy()
         points1 = moving.points[found.indices1].double().cpu().numpy()
+        score = found.scores.cpu().numpy()
     with clock.stage("estimate"):
-        estimate = estimate_homography(points0, points1, fast.estimate)
-        cells = len(fixed.points), len(moving.points)
-        too_few = min(cells) < fast.estimate.min_matches
-        reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(estimate.reason or "none")
-        inliers = int(estimate.inlier.sum())
-        evidence = SparseEvidence(estimate.matrix, reason, cells, len(points0), inliers, "cells")
-        reason = judge_sparse(evidence, pair.fixed.size, pair.moving.size, settings.verdict)
-        answer = estimate.matrix if reason is Reason.NONE else None
-    scores = found.scores.cpu().numpy()
-    return Sparse(points0, points1, scores, estimate.inlier, evidence, answer)
+        counts, points = (len(fixed.points), len(moving.points)), (points0, points1)
+        return fit(views.pair, points, score, counts, fast.estimate, settings.verdict, "cells")
 
 
 def starts(
@@ -215,7 +205,7 @@ def best_of(
     best = int(ranking(pair, found, settings)[0])
     matrix = found.matrices[best].double().cpu().numpy()
     log_error = found.log_errors[best].cpu()
-    shrunk = math.sqrt(np.linalg.det(pair.moving.scale[:2, :2]))
+    scale = math.sqrt(np.linalg.det(pair.moving.scale[:2, :2]))
     matches = agreeing = None
     if sparse is not None:
         matches = len(sparse.fixed)
@@ -223,7 +213,7 @@ def best_of(
     return Prediction(
         matrix,
         error=error_of(log_error, (UNIT_SIDE, UNIT_SIDE)).item(),
-        unit=math.sqrt(math.prod(pair.fixed.size)) / UNIT_SIDE / shrunk,
+        unit=math.sqrt(math.prod(pair.fixed.size)) / UNIT_SIDE / scale,
         refined=bool(found.refined[best]),
         matches=matches,
         agreeing=agreeing,
@@ -238,5 +228,4 @@ def _believed(voted: Vote) -> Float[Tensor, " n"]:
 def _count_agreeing(matrix: Matrix, sparse: Sparse, threshold: float) -> int:
     if not len(sparse.fixed):
         return 0
-    gap = cv2.perspectiveTransform(sparse.fixed[None], matrix)[0] - sparse.moving
-    return int((np.linalg.norm(gap, axis=-1) < threshold).sum())
+    return int((sparse.distances(matrix) < threshold).sum())

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sdme.config import RegisterSettings
+from sdme.config import EstimateSettings, RegisterSettings, VerdictSettings
 from sdme.estimate import estimate_homography
 from sdme.frames import Frame, Matrix, Pair
 from sdme.match import mutual_nearest_neighbours
@@ -79,6 +79,11 @@ class Sparse:
     evidence: SparseEvidence
     answer: Matrix | None
 
+    def distances(self, matrix: Matrix) -> Float[np.ndarray, " n"]:
+        """How far, px, the matrix leaves every fixed point from its match; there must be one."""
+        mapped = cv2.perspectiveTransform(self.fixed[None], matrix)[0]
+        return np.linalg.norm(mapped - self.moving, axis=-1)
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -115,15 +120,31 @@ def match_and_estimate(
         points1 = moving.points[found.indices1].double().cpu().numpy()
         score = found.scores.cpu().numpy()
     with clock.stage("estimate"):
-        estimate = estimate_homography(points0, points1, settings.estimate)
-        keypoints = len(fixed.points), len(moving.points)
-        too_few = min(keypoints) < settings.estimate.min_matches
-        reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(estimate.reason or "none")
-        inliers = int(estimate.inlier.sum())
-        evidence = SparseEvidence(estimate.matrix, reason, keypoints, len(score), inliers)
-        reason = judge_sparse(evidence, pair.fixed.size, pair.moving.size, settings.verdict)
-        answer = estimate.matrix if reason is Reason.NONE else None
-    return Sparse(points0, points1, score, estimate.inlier, evidence, answer)
+        counts = len(fixed.points), len(moving.points)
+        return fit(pair, (points0, points1), score, counts, settings.estimate, settings.verdict)
+
+
+def fit(
+    pair: Pair,
+    points: tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]],
+    score: Float[np.ndarray, " n"],
+    counts: tuple[int, int],
+    settings: EstimateSettings,
+    verdict: VerdictSettings,
+    matched: str = "keypoints",
+) -> Sparse:
+    """Fit a homography to matched points, of which ``counts`` were to be had; and judge it.
+
+    ``matched`` says what kind of points they are.
+    """
+    estimate = estimate_homography(*points, settings)
+    too_few = min(counts) < settings.min_matches
+    reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(estimate.reason or "none")
+    inliers = int(estimate.inlier.sum())
+    evidence = SparseEvidence(estimate.matrix, reason, counts, len(score), inliers, matched)
+    reason = judge_sparse(evidence, pair.fixed.size, pair.moving.size, verdict)
+    answer = estimate.matrix if reason is Reason.NONE else None
+    return Sparse(*points, score, estimate.inlier, evidence, answer)
 
 
 def refine_best(
@@ -154,8 +175,7 @@ def refine_from(start: Matrix, views: tuple[View, View], settings: RegisterSetti
 
 def with_drift(dense: Dense, sparse: Sparse) -> Dense:
     """The same, knowing how far the refined matrix is from the matches' inliers."""
-    gap = _apply(dense.evidence.matrix, sparse.fixed) - sparse.moving
-    drift = float(np.median(np.linalg.norm(gap[sparse.inlier], axis=-1)))
+    drift = float(np.median(sparse.distances(dense.evidence.matrix)[sparse.inlier]))
     return replace(dense, evidence=replace(dense.evidence, drift=drift))
 
 
@@ -172,10 +192,6 @@ def verdict_on(
         return Verdict(Status.FAILED, Reason.BLANK_IMAGE, message, None)
     evidence = sparse.evidence if sparse else None, dense.evidence if dense else None
     return judge(*evidence, pair.fixed.size, pair.moving.size, settings.verdict)
-
-
-def _apply(matrix: Matrix, points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
-    return cv2.perspectiveTransform(points[None], matrix)[0]
 
 
 def device_of(network: nn.Module) -> torch.device:

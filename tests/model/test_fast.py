@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from hand_made_fast import SMALL
 
+from sdme.geometry.sampling import cell_centres
 from sdme.model.fast import (
     LEVELS,
     FastNetwork,
-    cell_centres,
     cells_inside,
     padded,
     share_of_cells,

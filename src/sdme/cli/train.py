@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
 from sdme.errors import InputError
+from sdme.files import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from sdme.config import TrainSettings
@@ -154,7 +155,7 @@ def _tell_problems(problems: Sequence["Problem"], what: str, out: Output) -> Non
 
 
 def _tell(state: "TrainState", is_finished: bool, folder: Path, out: Output) -> None:
-    weights = folder / "weights.safetensors"
+    weights = folder / WEIGHTS_FILE
     out.result(
         {
             "step": state.step,

@@ -22,6 +22,11 @@ def pixel_grid(width: int, height: int, like: Tensor) -> Float[Tensor, "n 2"]:
     return torch.stack([x, y], dim=-1).flatten(0, 1)
 
 
+def cell_centres(width: int, height: int, cell: int, like: Tensor) -> Float[Tensor, "n 2"]:
+    """Pixels in the middle of the ``cell x cell`` px cells of a map, in row order."""
+    return (pixel_grid(width, height, like=like) + 0.5) * cell - 0.5
+
+
 def resize_matrix(scale_x: float, scale_y: float) -> Float[Tensor, "3 3"]:
     """Matrix (float64) of the point map ``p -> (p + 0.5) * scale - 0.5`` of a resized image."""
     return torch.tensor(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sdme.config import FastSettings
 from sdme.geometry.homography import apply_homography, normalise
 from sdme.geometry.increments import increment, increment_grid, solve_spd
-from sdme.geometry.sampling import pixel_grid, sample
+from sdme.geometry.sampling import cell_centres, pixel_grid, sample
 from sdme.model.strided import Residual
 
 CELL = 8  # pixels
@@ -129,7 +129,7 @@ class Aggregator(nn.Module):
         """
         with torch.autocast(H.device.type, enabled=False):
             width, height = volume.width, volume.height
-            cells = (pixel_grid(width, height, like=H) + 0.5) * CELL - 0.5
+            cells = cell_centres(width, height, CELL, like=H)
             windows, offsets = self._look_up(volume, cells, H)
             middle = apply_homography(H, cells[None])
             there = sample(contexts[1], (middle + 0.5) / CELL - 0.5).unflatten(2, (height, width))

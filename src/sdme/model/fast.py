@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sdme.config import FastSettings
-from sdme.geometry.sampling import pixel_grid
-from sdme.model.aggregator import Aggregator
+from sdme.geometry.sampling import cell_centres
+from sdme.model.aggregator import CELL, Aggregator
 from sdme.model.context import Context
 from sdme.model.strided import Decoder, Encoder, normed
 
 COARSEST = 16
-DESCRIPTORS, CORRELATION = 4, 8  # pixels a cell of these maps
+DESCRIPTORS = 4  # pixels a cell of the descriptors' map
 LEVELS = (2, 4, 8)  # pixels a cell of the maps for alignment
 
 
@@ -57,9 +57,9 @@ class FastFeatures:
         levels = zip(self.levels, LEVELS, strict=True)
         return replace(
             self,
-            correlation=self.correlation * shares[CORRELATION],
+            correlation=self.correlation * shares[CELL],
             levels=tuple(Level(v.values, v.weight * shares[cell]) for v, cell in levels),
-            valid=shares[CORRELATION],
+            valid=shares[CELL],
         )
 
     def repeated(self, count: int) -> "FastFeatures":
@@ -136,9 +136,14 @@ def standardised(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return (image - mean) / (deviation + 1e-2)
 
 
+def padded_side(side: int) -> int:
+    """The side, px, that an image is padded to."""
+    return side + -side % COARSEST
+
+
 def padded(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
     """The border's pixels repeated to the right and below, up to multiples of 16."""
-    below, right = (-image.shape[-2] % COARSEST, -image.shape[-1] % COARSEST)
+    below, right = (padded_side(side) - side for side in image.shape[-2:])
     out = F.pad(image, (0, right, 0, below), mode="replicate") if below or right else image
     return out.contiguous(memory_format=torch.channels_last)
 
@@ -146,11 +151,6 @@ def padded(image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
 def share_of_cells(valid: Bool[Tensor, "b 1 h w"], cell: int) -> Float[Tensor, "b 1 h2 w2"]:
     """How much of each cell of a map holds data, 0 to 1."""
     return F.avg_pool2d(padded(valid.float()), cell)
-
-
-def cell_centres(width: int, height: int, cell: int, like: Tensor) -> Float[Tensor, "n 2"]:
-    """Pixels in the middle of the cells of a map, in row order."""
-    return (pixel_grid(width, height, like=like) + 0.5) * cell - 0.5
 
 
 def cells_inside(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdme.geometry.homography import apply_homography, normalise
 from sdme.geometry.increments import IncrementGrid, increment, increment_grid, solve_spd
-from sdme.geometry.sampling import pixel_grid, sample
+from sdme.geometry.sampling import cell_centres, sample
 from sdme.model.fast import LEVELS, FastFeatures, Level, cells_inside
 
 _LARGEST_STEP = 0.3  # of an increment's entries, on scaled coordinates
@@ -57,7 +57,7 @@ class _Alignment:
         self.values, self.cell = fixed.values, cell
         height, width = fixed.values.shape[-2:]
         self.grid: IncrementGrid = increment_grid(width, height, cell, fixed.values.device)
-        self.points = (pixel_grid(width, height, like=fixed.values)[None] + 0.5) * cell - 0.5
+        self.points = cell_centres(width, height, cell, like=fixed.values)[None]
         seen = cells_inside(moving_size, cell, moving.weight).to(moving.weight.dtype)
         ones = seen.expand_as(moving.weight)
         self.moving = torch.cat([moving.values, moving.weight, ones], dim=1)

@@ -12,6 +12,8 @@ from sdme.errors import InputError
 from sdme.files import replacing
 from sdme.model.weights import Network
 
+CHECKPOINT = "checkpoint.pt"
+
 
 @dataclass
 class TrainState:

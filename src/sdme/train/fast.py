@@ -13,7 +13,7 @@ from sdme.config import DataSettings, TrainSettings
 from sdme.data.batches import Batch
 from sdme.data.store import ImageStore
 from sdme.geometry.increments import increment_grid
-from sdme.model.fast import COARSEST, LEVELS, FastNetwork
+from sdme.model.fast import LEVELS, FastNetwork, padded_side
 from sdme.report.overlay import Picture
 from sdme.train.fast_step import FAST_NAMES, MEASURED, Draws, draw, fast_losses, with_strangers
 from sdme.train.fast_validate import fast_example_sheet, fast_validate
@@ -37,7 +37,7 @@ class FastRecipe(Recipe):
         self._is_captured = settings.compile and device.type == "cuda"
         self._graph: _Graph | None = None
         # a graph reads them wherever they were made: they must not be forgotten
-        side = settings.data.fixed_side + -settings.data.fixed_side % COARSEST
+        side = padded_side(settings.data.fixed_side)
         self._grids = [increment_grid(side // c, side // c, c, device) for c in LEVELS]
         if self._is_captured:
             self._features = torch.compile(network, dynamic=False)

@@ -10,10 +10,10 @@ from torch import Tensor
 from sdme.config import FastLossSettings
 from sdme.geometry.homography import apply_homography, corners, invert
 from sdme.geometry.random_warp import homography_from_shifts
-from sdme.geometry.sampling import inside
+from sdme.geometry.sampling import cell_centres, inside
 from sdme.losses.cells import cell_matching
 from sdme.model.aggregator import CELL, Vote, inverse_temperature, log_error_of
-from sdme.model.fast import COARSEST, DESCRIPTORS, FastFeatures, FastNetwork, cell_centres
+from sdme.model.fast import DESCRIPTORS, FastFeatures, FastNetwork, padded_side
 from sdme.refine.unrolled import refine_unrolled
 
 FAST_NAMES = ("matching", "score", "correlation", "votes", "flow", "alignment", "judgement")
@@ -41,7 +41,7 @@ class Draws:
 
 def draw(count: int, fixed_side: int, device: torch.device) -> Draws:
     """Random numbers for so many pairs."""
-    side, width = fixed_side // DESCRIPTORS, (fixed_side + -fixed_side % COARSEST) // DESCRIPTORS
+    side, width = fixed_side // DESCRIPTORS, padded_side(fixed_side) // DESCRIPTORS
     queries = torch.rand(count, side**2, device=device).topk(min(QUERIES, side**2), dim=-1).indices
     queries = queries // side * width + queries % side  # maps are wider by the images' padding
     return Draws(
@@ -81,7 +81,6 @@ def fast_losses(
     the truth (it should stay), where the votes have led, or off the truth.
     """
     fixed, moving = pair
-    square = apply_homography(H, corners(*fixed.size, like=H))
     sizes = fixed.size, moving.size
     related = torch.ones_like(H[:, 0, 0]) if related is None else related
     matching = cell_matching(
@@ -108,6 +107,7 @@ def fast_losses(
         related,
     )
     turns = Turns(network, fixed, moving, H, related)
+    square = turns.square
     voted = turns.run(first_guess(fixed.size, moving.size, square, draws, settings), settings.turns)
     after_votes = bounded_corner_error(voted, square, fixed.size)
     start = alignment_start(H, voted, after_votes, square, draws, settings, fixed.size)

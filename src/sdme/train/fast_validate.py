@@ -1,6 +1,7 @@
 """A quick look at the preset ``fast`` while training runs, on pairs that training never sees."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -18,7 +19,7 @@ from sdme.refine.unrolled import refine_unrolled
 from sdme.report.overlay import Picture
 from sdme.train.fast_step import Turns, from_corners
 from sdme.train.pictures import as_colours, checkerboards, stretched, table
-from sdme.train.validate import BATCH, as_they_are, evaluating
+from sdme.train.validate import evaluating, measured_batches
 
 TURNS, STEPS = FastRegisterSettings().turns, FastRegisterSettings().steps
 COLUMNS = (
@@ -71,13 +72,9 @@ def fast_validate(
     network: FastNetwork, store: ImageStore, settings: DataSettings, pairs: int
 ) -> FastValidation:
     """Measure a network on the same ``pairs`` random crops at every call, keeping its mode."""
-    settings = as_they_are(settings)
-    with evaluating(network, seed=0):
-        rows = [
-            _measure(network, make_batch(store, min(BATCH, pairs - start), settings))
-            for start in range(0, pairs, BATCH)
-        ]
-    matched, voted, end, basin, drift, believed = (torch.cat(c) for c in zip(*rows, strict=True))
+    matched, voted, end, basin, drift, believed = measured_batches(
+        network, store, settings, pairs, partial(_measure, network)
+    )
 
     def share(errors: Tensor, limit: float) -> float:
         return (errors < limit).float().mean().item()

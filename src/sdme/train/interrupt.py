@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Self
 
 from sdme import parallel
-from sdme.train.checkpoint import TrainState
+from sdme.train.checkpoint import CHECKPOINT, TrainState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -58,7 +58,7 @@ def telling_what_is_saved(folder: Path) -> Iterator[None]:
             raise
         raise KeyboardInterrupt(
             f"the last checkpoint in {folder} is kept; the same command goes on from it"
-            if (folder / "checkpoint.pt").exists()
+            if (folder / CHECKPOINT).exists()
             else "nothing was saved yet; the same command begins anew"
         ) from None
 

@@ -35,8 +35,9 @@ from sdme.data.store import (
 )
 from sdme.data.synthesis import checked_shares
 from sdme.errors import InputError
+from sdme.files import WEIGHTS_FILE
 from sdme.model.weights import build_network, load_network, save_weights
-from sdme.train.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from sdme.train.checkpoint import CHECKPOINT, TrainState, load_checkpoint, save_checkpoint
 from sdme.train.interrupt import Interrupt
 from sdme.train.log import TrainLog
 from sdme.train.recipe import Recipe
@@ -95,7 +96,7 @@ def _train(
     torch.backends.cudnn.benchmark = True
     state, device = _new_state(settings, training, options.device), options.device
     console = Console(stderr=True, quiet=options.quiet or not parallel.is_first())
-    _resume(state, options.out / "checkpoint.pt", device, console)
+    _resume(state, options.out / CHECKPOINT, device, console)
     network = state.network
     store, held_out = _stores(settings, training, validation, device, console)
     _make_folder(options.out)
@@ -352,5 +353,5 @@ def _show(
 
 def _save(state: TrainState, folder: Path) -> None:
     if parallel.is_first():
-        save_checkpoint(folder / "checkpoint.pt", state)
-        save_weights(folder / "weights.safetensors", state.network)
+        save_checkpoint(folder / CHECKPOINT, state)
+        save_weights(folder / WEIGHTS_FILE, state.network)

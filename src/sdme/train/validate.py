@@ -1,15 +1,16 @@
 """A quick look at both tasks while training runs, on pairs that training never sees."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdme.config import DataSettings
-from sdme.data.batches import make_batch
+from sdme.data.batches import Batch, make_batch
 from sdme.data.store import ImageStore
 from sdme.geometry.homography import apply_homography, corner_error
 from sdme.geometry.random_warp import homography_from_shifts
@@ -44,13 +45,8 @@ def validate(
     network: SdmeNetwork, store: ImageStore, settings: DataSettings, pairs: int
 ) -> Validation:
     """Measure a network on the same ``pairs`` random crops at every call, keeping its mode."""
-    settings = as_they_are(settings)
-    with evaluating(network, seed=0):
-        rows = [
-            _measure(network, store, settings, min(BATCH, pairs - start))
-            for start in range(0, pairs, BATCH)
-        ]
-    matched, start, end, drift = (torch.cat(column) for column in zip(*rows, strict=True))
+    measure = partial(_measure, network, settings.fixed_side)
+    matched, start, end, drift = measured_batches(network, store, settings, pairs, measure)
     return Validation(
         matched=matched.mean().item(),
         start_below_3=(start < 3).float().mean().item(),
@@ -58,6 +54,23 @@ def validate(
         end_below_3=(end < 3).float().mean().item(),
         drift=drift.median().item(),
     )
+
+
+def measured_batches(
+    network: nn.Module,
+    store: ImageStore,
+    settings: DataSettings,
+    pairs: int,
+    measure: Callable[[Batch], Sequence[Tensor]],
+) -> list[Tensor]:
+    """What a measure yields, joined over batches of real pairs that are the same at every call."""
+    settings = as_they_are(settings)
+    with evaluating(network, seed=0):
+        rows = [
+            measure(make_batch(store, min(BATCH, pairs - start), settings))
+            for start in range(0, pairs, BATCH)
+        ]
+    return [torch.cat(column) for column in zip(*rows, strict=True)]
 
 
 def as_they_are(settings: DataSettings) -> DataSettings:
@@ -87,11 +100,9 @@ def draw_starts(truth: Float[Tensor, "b 3 3"], side: int) -> Float[Tensor, "b 3 
 
 
 def _measure(
-    network: SdmeNetwork, store: ImageStore, settings: DataSettings, pairs: int
+    network: SdmeNetwork, side: int, batch: Batch
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    batch = make_batch(store, pairs, settings)
     fixed, moving = network(batch.fixed), network(batch.moving)
-    side = settings.fixed_side
     truth = batch.H
     start = draw_starts(truth, side)
 

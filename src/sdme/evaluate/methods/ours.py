@@ -1,6 +1,5 @@
 """The package's own method, with every stage's answer kept."""
 
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,8 @@ from torch import nn
 
 from sdme.config import RegisterSettings
 from sdme.errors import InputError
-from sdme.evaluate.method import Image, Matching, Matrix, Method, MethodResult
-from sdme.evaluate.methods.ours_fast import FAST_STAGES, run_fast
+from sdme.evaluate.method import Image, Matrix, Method, MethodResult
+from sdme.evaluate.methods.ours_fast import FAST_STAGES, matching_of, run_fast
 from sdme.fast_stages import longest_side
 from sdme.frames import Pair, make_frame
 from sdme.model.fast import FastNetwork
@@ -21,7 +20,6 @@ from sdme.refine.lucas_kanade import refine
 from sdme.stages import (
     Clock,
     Dense,
-    Sparse,
     View,
     device_of,
     look,
@@ -103,14 +101,16 @@ def _run(
     seconds = {SPARSE: clock.elapsed()}
 
     start, found = pair.in_frames(initial), sparse.evidence.matrix
-    dense_only, duration = _refined(start, views, settings)
+    dense_only, duration = _refined(start, views, settings, clock)
     seconds[DENSE_ONLY] = seen + duration
-    dense, duration = (dense_only, duration) if found is None else _refined(found, views, settings)
+    dense = dense_only
+    if found is not None:
+        dense, duration = _refined(found, views, settings, clock)
     seconds[SPARSE_TO_DENSE] = seconds[SPARSE] + duration
     if sparse.answer is None:
-        again = time.perf_counter()
+        again = clock.elapsed()
         best = refine_best(views, sparse, pair.guesses(None), settings)
-        seconds[REGISTERED] = seconds[SPARSE] + time.perf_counter() - again
+        seconds[REGISTERED] = seconds[SPARSE] + clock.elapsed() - again
     else:
         best, seconds[REGISTERED] = with_drift(dense, sparse), seconds[SPARSE_TO_DENSE]
     verdict = verdict_on(pair, [], sparse, best, settings)
@@ -123,17 +123,17 @@ def _run(
     }
     stages = {k: None if m is None else pair.in_images(m) for k, m in matrices.items()}
     refined = partial(_refined_all, pair, views, settings)
-    matching = _matching(pair, views, sparse)
+    matching = matching_of(pair, sparse, [view.points for view in views])
     return MethodResult(stages, matching, seconds, verdict.status.value, refined)
 
 
 def _refined(
-    start: Matrix, views: tuple[View, View], settings: RegisterSettings
+    start: Matrix, views: tuple[View, View], settings: RegisterSettings, clock: Clock
 ) -> tuple[Dense, float]:
     """What refinement makes of a start, and in how many seconds."""
-    began = time.perf_counter()
+    began = clock.elapsed()
     dense = refine_from(start, views, settings)
-    return dense, time.perf_counter() - began
+    return dense, clock.elapsed() - began
 
 
 def _refined_all(
@@ -159,14 +159,3 @@ def _refined_all(
 def _kept(dense: Dense, start: Matrix) -> Matrix:
     """The refined matrix, or the start where refinement was rejected."""
     return start if dense.answer is None else dense.answer
-
-
-def _matching(pair: Pair, views: tuple[View, View], sparse: Sparse) -> Matching:
-    fixed, moving = (view.points.double().cpu().numpy() for view in views)
-    return Matching(
-        fixed=pair.fixed.in_image(sparse.fixed),
-        moving=pair.moving.in_image(sparse.moving),
-        inlier=sparse.inlier,
-        fixed_keypoints=pair.fixed.in_image(fixed),
-        moving_keypoints=pair.moving.in_image(moving),
-    )

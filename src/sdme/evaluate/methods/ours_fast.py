@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sdme.config import RegisterSettings
 from sdme.evaluate.method import Matching, Matrix, MethodResult
@@ -102,6 +103,7 @@ def run_fast(
     chosen, chosen_seconds = run.refined([*from_matches, *guessed], sparse)
     final, final_seconds = run.refined([*from_matches, placed], sparse)
     verdict = judge_prediction(chosen, pair.fixed.size, pair.moving.size, settings)
+    seen_cells = [cells.points for cells in views.cells(settings.fast.cells)]
     answers = {
         SPARSE: (sparse.evidence.matrix, matched),
         VOTED: (first.matrix, matched + first.seconds),
@@ -111,7 +113,7 @@ def run_fast(
     }
     return MethodResult(
         stages={k: None if m is None else pair.in_images(m) for k, (m, _) in answers.items()},
-        matching=_matching(views, sparse, settings),
+        matching=matching_of(pair, sparse, seen_cells),
         seconds={stage: seconds for stage, (_, seconds) in answers.items()},
         verdict=verdict.status.value,
         refine=run.aligned,
@@ -127,9 +129,9 @@ def joined(candidates: Sequence[Candidates]) -> Candidates:
     )
 
 
-def _matching(views: Views, sparse: Sparse, settings: RegisterSettings) -> Matching:
-    pair = views.pair
-    fixed, moving = (c.points.double().cpu().numpy() for c in views.cells(settings.fast.cells))
+def matching_of(pair: Pair, sparse: Sparse, seen: Sequence[Tensor]) -> Matching:
+    """Matches and all points of the fixed and of the moving frame, in pixels of the images."""
+    fixed, moving = (points.double().cpu().numpy() for points in seen)
     return Matching(
         fixed=pair.fixed.in_image(sparse.fixed),
         moving=pair.moving.in_image(sparse.moving),
