@@ -8,10 +8,14 @@
 ``DATA`` holds ``pairs/train``, ``pairs/val``, ``photos/train`` and ``photos/val``. Each run gets a
 folder ``RUNS/NAME`` as ``sdme train`` leaves it, and in it ``pairs``, ``photos`` and
 ``plain-inference``, folders of ``sdme evaluate``. Several runs share a device (``--lanes``): while
-one compiles, another trains. Interrupted or out of ``--seconds``, the same command goes on.
+one compiles, another trains. Evaluations wait until nothing is left to train, as trainings beside
+them more than double their time. Interrupted or out of ``--seconds``, the same command goes on with
+what is missing, on another machine too if ``RUNS`` has the same path there: evaluations know their
+models by it.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import queue
@@ -23,6 +27,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from sdme.files import WEIGHTS_FILE
+from sdme.train.settings_files import read_settings
 
 SETS = {
     "nir": ("epfl_rgbnir", "aerial_nir", "srif_nir", "cwfid"),
@@ -96,10 +103,21 @@ class Place:
             words += ["--set", *changes]
         return [sys.executable, "-m", "sdme", *map(str, words)]
 
+    def is_trained(self, run: Run) -> bool:
+        """Whether there is nothing to train: weights of the last step, figures of it in the log."""
+        if run.settings is None:
+            return True
+        log, weights = (self.runs / run.name / name for name in ("log.jsonl", WEIGHTS_FILE))
+        if not (log.is_file() and weights.is_file()):
+            return False
+        last = json.loads((log.read_text(encoding="utf-8").splitlines() or ["{}"])[-1])
+        steps = read_settings(run.settings, (*run.changes, *self.changes)).steps
+        return last.get("step") == steps and any(name.startswith("val_") for name in last)
+
     def evaluations(self, run: Run, device: str) -> Iterator[tuple[dict[str, str], list[str]]]:
         """The commands that evaluate, and what they find in the environment."""
         folder = self.runs / run.name
-        model = str(folder / "weights.safetensors") if run.settings else run.name
+        model = str(folder / WEIGHTS_FILE) if run.settings else run.name
         packs = [self.data / f"pairs/val/{pack}.tar" for name in run.sets for pack in SETS[name]]
         inputs = [
             ("pairs", packs, self.cases[0]),
@@ -144,14 +162,15 @@ def main() -> None:
     known = {run.name: run for run in all_runs()}
     if unknown := set(args.only) - known.keys():
         parser.error(f"no runs {sorted(unknown)}; there are {', '.join(known)}")
-    waiting: queue.Queue[Run] = queue.Queue()
-    for name in args.only or known:
-        waiting.put(known[name])
     args.runs.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + args.seconds
     place = Place(args.data, args.runs, end, tuple(args.cases), tuple(args.set))
+    untrained: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    trained: queue.SimpleQueue[Run] = queue.SimpleQueue()
+    for run in (known[name] for name in args.only or known):
+        (trained if place.is_trained(run) else untrained).put(run)
     lanes = [
-        threading.Thread(target=work, args=(place, waiting, device))
+        threading.Thread(target=work, args=(place, untrained, trained, device))
         for _ in range(args.lanes)
         for device in args.devices.split(",")
     ]
@@ -161,35 +180,28 @@ def main() -> None:
         lane.join()
 
 
-def work(place: Place, waiting: queue.Queue[Run], device: str) -> None:
-    """One lane: runs one after the other, their evaluations beside the next training."""
-    beside: list[threading.Thread] = []
-    while True:
-        try:
-            run = waiting.get_nowait()
-        except queue.Empty:
-            break
-        if place.left < LEAST_SECONDS:
-            say(place, run.name, "not begun")
-            continue
-        if run.settings is None or is_trained(place, run, device):
-            thread = threading.Thread(target=evaluate, args=(place, run, device))
-            thread.start()
-            beside.append(thread)
-    for thread in beside:
-        thread.join()
+def work(
+    place: Place, untrained: queue.SimpleQueue[Run], trained: queue.SimpleQueue[Run], device: str
+) -> None:
+    """One lane: trains while there is something to be trained, then evaluates."""
+    for run in taken(place, untrained):
+        said = call(place, run.name, {}, place.training(run, device))
+        if said is not None and json.loads(said)["finished"]:
+            trained.put(run)
+    for run in taken(place, trained):
+        for environment, command in place.evaluations(run, device):
+            call(place, run.name, environment, command)
 
 
-def is_trained(place: Place, run: Run, device: str) -> bool:
-    """Train; whether that came to its end."""
-    said = call(place, run.name, {}, place.training(run, device))
-    return said is not None and json.loads(said)["finished"]
-
-
-def evaluate(place: Place, run: Run, device: str) -> None:
-    """All evaluations of one run."""
-    for environment, command in place.evaluations(run, device):
-        call(place, run.name, environment, command)
+def taken(place: Place, runs: queue.SimpleQueue[Run]) -> Iterator[Run]:
+    """Runs that are waiting, one after the other, as long as there is time to begin one."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            run = runs.get_nowait()
+            if place.left < LEAST_SECONDS:
+                say(place, run.name, "not begun")
+            else:
+                yield run
 
 
 def call(
