@@ -5,17 +5,18 @@
     python benchmarks/reproduction.py RUNS
 
 ``RUNS/NAME/pairs`` and ``RUNS/NAME/photos`` are folders of ``sdme evaluate`` for the model of each
-name (``base-s0``, ``fixed50-s0`` ... as docs/reproduction.md names them); what is not there is left
-out. Prints Markdown.
+name (``base-s0``, ``fixed50-s0`` ... as docs/reproduction.md names them); what is not there or not
+finished is left out. Prints Markdown.
 """
 
 import argparse
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sdme.evaluate.against import ScoredRun, compare_runs
 from sdme.evaluate.figures import Figures, figures_of
 from sdme.evaluate.score import Score
 from sdme.evaluate.store import RunFolder
@@ -38,8 +39,9 @@ SEEDS = (0, 1)
 
 @dataclass(frozen=True)
 class Model:
-    """Figures of one model."""
+    """Scores and figures of one model."""
 
+    scores: tuple[Score, ...]
     figures: Figures
 
     def summary(self, group: str, stage: str, population: Population = "all") -> Summary | None:
@@ -64,26 +66,26 @@ def main() -> None:
     runs = parser.parse_args().runs
     models = {folder.name: model for folder in sorted(runs.iterdir()) if (model := read(folder))}
     for seed in SEEDS:
-        plain = runs / f"base-s{seed}" / "plain-inference"
-        if plain.is_dir():
-            models[f"plain-s{seed}"] = Model(figures_of(RunFolder.read(plain).scores()))
+        if plain := read(runs / f"base-s{seed}", ("plain-inference",)):
+            models[f"plain-s{seed}"] = plain
     for title, lines in (
         ("Stages", stages_table(models)),
         ("Ablations, all pairs", ablation_table(models)),
         ("Ablations, mean error of the published convention", published_table(models)),
         ("Matching accuracy", accuracy_table(models)),
         ("Fine-tuning", tuning_table(models)),
+        ("Differences of the same cases", paired_table(models)),
     ):
         print(f"## {title}\n", *lines, "", sep="\n")
 
 
-def read(folder: Path) -> Model | None:
-    """All evaluations of one model."""
+def read(folder: Path, parts: Sequence[str] = ("pairs", "photos")) -> Model | None:
+    """All finished evaluations of one model."""
     scores: list[Score] = []
-    for part in ("pairs", "photos"):
-        if (folder / part / "scores.jsonl").is_file():
+    for part in parts:
+        if (folder / part / "table.md").is_file():
             scores += RunFolder.read(folder / part).scores()
-    return Model(figures_of(scores)) if scores else None
+    return Model(tuple(scores), figures_of(scores)) if scores else None
 
 
 def stages_table(models: dict[str, Model]) -> Iterator[str]:
@@ -158,6 +160,43 @@ def tuning_table(models: dict[str, Model]) -> Iterator[str]:
                         f"{photos.below[1]:.3f} / {photos.below[3]:.3f}" if photos else "",
                     ],
                 )
+
+
+def paired_table(models: dict[str, Model]) -> Iterator[str]:
+    """First less second, with 95 % bootstrap intervals over pairs; one seed a line."""
+    yield from header("first less second, PE", [SETS[group] for group in SETS])
+    known = [name for name in ("photo", "general", "base-s0", "base-s1") if name in models]
+    sides = [((name, "sparse-to-dense"), (name, "sparse")) for name in known]
+    names = [("base-s0", "base-s1")]
+    names += [(f"base-s{seed}", f"{row}-s{seed}") for seed in SEEDS for row in ROWS]
+    for group in ("nir", "thermal", "season"):
+        names += [(group, "general"), (group, "photo"), (f"{group}-tenth", "photo")]
+    sides += [((one, "sparse-to-dense"), (two, "sparse-to-dense")) for one, two in names]
+    for first, second in sides:
+        if first != second and first[0] in models and second[0] in models:
+            for limit in (1.0, 3.0):
+                cells = [difference(models, first, second, group, limit) for group in SETS]
+                if any(cells):
+                    yield row(f"{' '.join(first)} - {' '.join(second)}, <{limit:g}", cells)
+
+
+def difference(
+    models: dict[str, Model],
+    first: tuple[str, str],
+    second: tuple[str, str],
+    group: str,
+    limit: float,
+) -> str:
+    """Between a stage of one model and a stage of another, on the cases of a set."""
+    sides: list[ScoredRun] = []
+    for name, stage in (first, second):
+        scores = [s for s in models[name].scores if (s.group, s.stage) == (group, stage)]
+        sides.append(ScoredRun(name, [replace(s, method=name, is_final=True) for s in scores]))
+    if not all(side.scores for side in sides):
+        return ""
+    (found,) = compare_runs(*sides, methods=[(first[0], second[0])])
+    tally = found.tallies[limit]
+    return f"{tally.difference:+.3f} [{tally.interval.low:+.3f}, {tally.interval.high:+.3f}]"
 
 
 def of_row(models: dict[str, Model], name: str) -> list[Model]:
