@@ -138,6 +138,20 @@ def test_a_refinement_that_is_believed_to_harm_is_rejected(images):
     assert kept.predicted_error == pytest.approx(kept.transform.corner_error(TRUTH), abs=0.02)
 
 
+def test_what_is_refined_is_not_given_up_for_votes_that_believe_more_of_themselves(images):
+    class Doubting(Oracle):
+        def forward(self, *given):
+            vote = super().forward(*given)
+            error = vote.log_error.exp()
+            return replace(vote, log_error=torch.where(error < 0.3, 2.0, 1.0).log())
+
+    network = HandMadeFast(H)
+    network.aggregator.__class__ = Doubting
+    near = Transform(H + np.array([[0, 0, 2], [0, 0, -1], [0, 0, 0.0]]), SIZE, SIZE)
+    result = run(images, network, initial=near)
+    assert result.dense is not None and result.transform.corner_error(TRUTH) < 0.3
+
+
 @pytest.mark.parametrize(
     ("believed", "status", "reason"),
     [

@@ -6,7 +6,7 @@ moving one.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -178,16 +178,21 @@ def vote(views: Views, begun: Sequence[Matrix], settings: FastRegisterSettings) 
 
 
 def refine_candidates(views: Views, voted: Candidates, settings: RegisterSettings) -> Candidates:
-    """Refine the best candidates, except where that is believed to harm them."""
+    """The best candidates, refined, except where that is believed to harm them.
+
+    The others are dropped: what votes believe of themselves is no measure of what is refined, whose
+    last pixel cells are too coarse to see.
+    """
     chosen = ranking(views.pair, voted, settings)[: settings.fast.refined]
-    H = views.align(voted.matrices[chosen], settings.fast.steps)
+    before, believed = voted.matrices[chosen], voted.log_errors[chosen]
+    H = views.align(before, settings.fast.steps)
     after = _believed(views.vote(H))
-    helps = (after <= voted.log_errors[chosen] + settings.fast.max_harm) & after.isfinite()
-    kept = chosen[helps.cpu()]
-    matrices, errors = voted.matrices.clone(), voted.log_errors.clone()
-    refined = voted.refined.clone()
-    matrices[kept], errors[kept], refined[kept] = H[helps], after[helps], True
-    return replace(voted, matrices=matrices, log_errors=errors, refined=refined)
+    helps = (after <= believed + settings.fast.max_harm) & after.isfinite()
+    return Candidates(
+        torch.where(helps[:, None, None], H, before),
+        torch.where(helps, after, believed),
+        helps.cpu(),
+    )
 
 
 def ranking(pair: Pair, found: Candidates, settings: RegisterSettings) -> Int[Tensor, " n"]:

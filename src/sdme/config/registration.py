@@ -97,7 +97,7 @@ class FastRegisterSettings(Settings):
     refined: int = Field(default=1, ge=1, description="so many of the best candidates are refined")
     steps: LevelSteps = Field(default=(8, 5, 4), description="of Lucas-Kanade at 1/2, 1/4 and 1/8")
     max_harm: float = Field(
-        default=0.25,
+        default=1,
         ge=0,
         description="refinement may raise the logarithm of the predicted error by so much",
     )
