@@ -13,6 +13,7 @@ import statistics
 from pathlib import Path
 
 import sdme
+from sdme.model.weights import DEFAULT_MODEL
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("sample", type=Path, nargs="?", default=Path("samples/farmland_blue_swir"))
     parser.add_argument("--sides", type=int, nargs="+", default=[128, 192, 256])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--model", default="general")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     fixed, moving = (sdme.read_image(next(args.sample.glob(f"{n}.*"))) for n in ("fixed", "moving"))

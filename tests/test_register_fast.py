@@ -132,7 +132,7 @@ class Misled(HandMadeFast):
 
 def test_a_refinement_that_is_believed_to_harm_is_rejected(images):
     kept = run(images, Misled(H), refined=2)
-    accepted = run(images, Misled(H), refined=2, max_harm=100)
+    accepted = run(images, Misled(H), refined=2, max_harm=100, uncertain_below=10)
     assert kept.dense is None and accepted.dense is not None
     assert kept.transform.corner_error(TRUTH) < accepted.transform.corner_error(TRUTH) - 1
     assert kept.predicted_error == pytest.approx(kept.transform.corner_error(TRUTH), abs=0.02)
@@ -156,7 +156,7 @@ def test_what_is_refined_is_not_given_up_for_votes_that_believe_more_of_themselv
     ("believed", "status", "reason"),
     [
         (1.0, Status.ALIGNED, Reason.NONE),
-        (6.0, Status.UNCERTAIN, Reason.PREDICTED_ERROR),
+        (4.0, Status.UNCERTAIN, Reason.PREDICTED_ERROR),
         (40.0, Status.FAILED, Reason.PREDICTED_ERROR),
         (float("nan"), Status.FAILED, Reason.PREDICTED_ERROR),
     ],

@@ -11,7 +11,7 @@ from sdme.cli.output import JsonFlag, Output, QuietFlag
 
 def compare(
     *data: Path,
-    methods: str = "classical,general",
+    methods: str = "classical,universal",
     listing: Annotated[bool, Parameter(name="--list", negative="")] = False,
     options: RunOptions | None = None,
     as_json: JsonFlag = False,
@@ -20,7 +20,7 @@ def compare(
     """Compare registration methods on pairs with a known truth.
 
     Examples: `sdme compare my_pairs -o run`, `sdme compare --list`,
-    `sdme compare my_pairs --methods sift,xfeat,general,my_method.py -o run`
+    `sdme compare my_pairs --methods sift,xfeat,universal,my_method.py -o run`
 
     Inputs, protocols and the files of a run are those of `sdme evaluate`. Further methods may be
     added to a run later: the same command with more of them computes what is missing.

@@ -102,10 +102,10 @@ class FastRegisterSettings(Settings):
         description="refinement may raise the logarithm of the predicted error by so much",
     )
     aligned_below: float = Field(
-        default=3, gt=0, description="predicted corner error of what is aligned, px of 128"
+        default=2, gt=0, description="predicted corner error of what is aligned, px of 128"
     )
     uncertain_below: float = Field(
-        default=10, gt=0, description="the same of what is uncertain; beyond it has failed"
+        default=5, gt=0, description="the same of what is uncertain; beyond it has failed"
     )
 
     @model_validator(mode="after")

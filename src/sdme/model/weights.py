@@ -20,7 +20,7 @@ from sdme.model.network import SdmeNetwork
 
 Network = SdmeNetwork | FastNetwork
 FOLDER = Path(__file__).parent.parent / "weights"
-DEFAULT_MODEL = "general"
+DEFAULT_MODEL = "universal"
 _SETTINGS: TypeAdapter[AnyNetworkSettings] = TypeAdapter(AnyNetworkSettings)
 
 
