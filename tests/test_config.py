@@ -96,9 +96,9 @@ def test_what_is_accepted_can_be_built_and_run(changes):
     network = FastNetwork(FastSettings(**changes))
     image = torch.rand(1, 3, 32, 48)
     fixed, moving = network(image, image)
-    volume = network.aggregator.volume(fixed.correlation, moving.correlation)
+    scales = network.aggregator.scales(fixed.cells, moving.cells)
     sizes, contexts = (moving.size, fixed.size), (fixed.context, moving.context)
-    assert network.aggregator(volume, contexts, torch.eye(3)[None], *sizes).matrix.isfinite().all()
+    assert network.aggregator(scales, contexts, torch.eye(3)[None], *sizes).matrix.isfinite().all()
 
 
 def test_shares_may_be_all_there_is_and_one_scale_is_enough():

@@ -12,7 +12,7 @@ from hand_made_fast import TINY, HandMadeFast, Oracle
 
 from sdme.config import FastRegisterSettings, RegisterSettings
 from sdme.errors import InputError
-from sdme.fast_stages import check_volume
+from sdme.fast_stages import check_size
 from sdme.frames import Frame, Pair, shrunk
 from sdme.io.image import read_image
 from sdme.model.aggregator import log_error_of
@@ -120,6 +120,17 @@ def test_only_the_best_candidates_need_to_go_on(images):
     assert result.transform.corner_error(TRUTH) < 0.3
 
 
+def test_cells_at_a_quarter_vote_last_and_judge(images):
+    turns = []
+    network = HandMadeFast(H, fine=True)
+    for votes in network.votes:
+        votes.register_forward_hook(lambda votes, *_: turns.append(votes.cells[0]))
+    result = run(images, network, turns=2, fine_turns=3)
+    assert result.transform.corner_error(TRUTH) < 0.3
+    # the last turns only say how good the result is, before and after Lucas-Kanade
+    assert turns == [8, 8, 4, 4, 4, 4, 4]
+
+
 class Misled(HandMadeFast):
     """Its maps for alignment belong to an image that lies elsewhere."""
 
@@ -189,7 +200,7 @@ def test_convention_everything_is_in_pixels_of_the_originals():
 
 
 @pytest.mark.parametrize("stages", ["sparse", "sparse-to-dense"])
-def test_a_correlation_beyond_memory_is_refused(images, stages):
+def test_images_of_too_many_cells_are_refused(images, stages):
     network, large = HandMadeFast(H), np.tile(images[1], (12, 12, 1))
     settings = RegisterSettings(stages=stages, max_side=1920)
     with pytest.raises(InputError, match=r"1920x1536 and 1920x1536 px .*--max-side"):
@@ -210,17 +221,17 @@ def pair_of(*sizes):
 )
 def test_what_is_advised_for_too_large_images_is_the_most_that_fits(sizes):
     with pytest.raises(InputError) as error:
-        check_volume(pair_of(*sizes))
+        check_size(pair_of(*sizes))
     side = int(re.search(r"at most (\d+)$", str(error.value))[1])
-    check_volume(pair_of(*(shrunk(size, side) for size in sizes)))
+    check_size(pair_of(*(shrunk(size, side) for size in sizes)))
     with pytest.raises(InputError):
-        check_volume(pair_of(*(shrunk(size, side + 1) for size in sizes)))
+        check_size(pair_of(*(shrunk(size, side + 1) for size in sizes)))
 
 
 def test_very_long_images_can_only_be_cropped():
-    check_volume(pair_of((30_000, 32), (30_000, 32)))
+    check_size(pair_of((30_000, 32), (30_000, 32)))
     with pytest.raises(InputError, match="crop them"):
-        check_volume(pair_of((60_000, 32), (60_000, 32)))
+        check_size(pair_of((60_000, 32), (60_000, 32)))
 
 
 def test_a_longer_side_can_be_asked_for(images):

@@ -33,7 +33,7 @@ from sdme.stages import Clock, Sparse, device_of, fit
 from sdme.verdict import is_plausible
 
 Steps = tuple[int, int, int]  # of Lucas-Kanade at 1/2, 1/4 and 1/8
-MOST_CELLS = 20_000  # an image at 1/8: all are correlated with all, which then takes 2.5 GB
+MOST_CELLS = 20_000  # an image at 1/8; attention between all of them at 1/16 takes long
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Views:
     """What the network sees in two frames, in the light of each other."""
 
     def __init__(self, network: FastNetwork, pair: Pair) -> None:
-        check_volume(pair)
+        check_size(pair)
         device = device_of(network)
         frames = (pair.fixed, pair.moving)
         seen = network(*(frame.pixels.to(device) for frame in frames))
@@ -57,22 +57,22 @@ class Views:
             features.masked(frame.valid.to(device))
             for features, frame in zip(seen, frames, strict=True)
         )
-        self._volume = network.aggregator.volume(self.fixed.correlation, self.moving.correlation)
+        self._scales = [v.scales(self.fixed.cells, self.moving.cells) for v in network.votes]
 
     def cells(self, most: int) -> tuple[Cells, Cells]:
         """The best cells of the fixed and of the moving frame."""
         fixed, moving = self.pair.fixed, self.pair.moving
         return best_cells(self.fixed, fixed, most), best_cells(self.moving, moving, most)
 
-    def vote(self, H: Float[Tensor, "n 3 3"]) -> Vote:
-        """One turn of the aggregator from each matrix."""
+    def vote(self, H: Float[Tensor, "n 3 3"], stage: int = -1) -> Vote:
+        """One turn of a stage that votes, the finest if none is named, from each matrix."""
         contexts = (
             self.fixed.context.expand(len(H), -1, -1, -1),
             self.moving.context.expand(len(H), -1, -1, -1),
         )
         valid = self.fixed.valid, self.moving.valid
         sizes = self.moving.size, self.fixed.size
-        return self.network.aggregator(self._volume, contexts, H, *sizes, valid)
+        return self.network.votes[stage](self._scales[stage], contexts, H, *sizes, valid)
 
     def align(self, H: Float[Tensor, "n 3 3"], steps: Steps) -> Float[Tensor, "n 3 3"]:
         """Lucas-Kanade from each matrix."""
@@ -85,8 +85,8 @@ class Views:
         return normalise(stacked)
 
 
-def check_volume(pair: Pair) -> None:
-    """Refuse frames whose correlation is beyond an ordinary computer's memory.
+def check_size(pair: Pair) -> None:
+    """Refuse frames on which the network would take minutes.
 
     Raises:
         InputError: they have more than ``MOST_CELLS``, in the geometric mean of the two.
@@ -169,11 +169,14 @@ def vote(views: Views, begun: Sequence[Matrix], settings: FastRegisterSettings) 
     """Let the cells improve each start; a last turn says how good each has become."""
     H = views.on_device(begun)
     for turn in range(settings.turns):
-        voted = views.vote(H)
+        voted = views.vote(H, stage=0)
         H = voted.matrix
         # the second turn is the first to know what a vote made of the starts
         if turn == 1 and settings.survivors is not None and settings.survivors < len(H):
             H = H[_believed(voted).topk(settings.survivors, largest=False).indices]
+    if views.network.fine is not None:
+        for _ in range(settings.fine_turns):
+            H = views.vote(H).matrix
     return Candidates(H, _believed(views.vote(H)), torch.zeros(len(H), dtype=torch.bool))
 
 

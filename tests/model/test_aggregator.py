@@ -11,17 +11,18 @@ from sdme.config import FastSettings
 from sdme.geometry.homography import apply_homography, corner_error, corners
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import pixel_grid
-from sdme.model.aggregator import CELL, Aggregator, error_of, log_error_of
+from sdme.model.aggregator import CELL, Aggregator, correlation_windows, error_of, log_error_of
 
 FIXED, MOVING = (128, 128), (192, 192)
 SETTINGS = FastSettings(context_channels=8, aggregator_channels=16, aggregator_depth=2)
+CELLS = CELL, 2 * CELL
 
 
 @pytest.fixture
 def untrained():
     """Equal information, shifts by the soft maximum of the window alone."""
     torch.manual_seed(0)
-    return Aggregator(SETTINGS).eval()
+    return Aggregator(SETTINGS, CELLS).eval()
 
 
 @pytest.fixture
@@ -67,13 +68,18 @@ def contexts(count, fixed, moving):
 
 
 def turn(aggregator, H, start, fixed=FIXED, moving=MOVING, count=1):
-    volume = aggregator.volume(*bumps(H, fixed, moving))
+    scales = compared(aggregator, bumps(H, fixed, moving))
     around = contexts(len(H), fixed, moving)
     with torch.no_grad():
-        vote = aggregator(volume, around, start, moving, fixed)
+        vote = aggregator(scales, around, start, moving, fixed)
         for _ in range(count - 1):
-            vote = aggregator(volume, around, vote.matrix, moving, fixed)
+            vote = aggregator(scales, around, vote.matrix, moving, fixed)
     return vote
+
+
+def compared(aggregator, maps):
+    fixed, moving = maps
+    return aggregator.scales({CELL: fixed}, {CELL: moving})
 
 
 def truths(count, amount, fixed=FIXED, moving=MOVING, seed=0):
@@ -105,16 +111,32 @@ def interpolated(values, x, y):
     return total
 
 
-def test_volume_is_the_inner_product_of_every_pair_of_cells_and_its_means(untrained):
+@pytest.mark.parametrize(("width", "height"), [(5, 4), (32, 3), (70, 2)])
+@pytest.mark.parametrize(("radius", "step"), [(1, 1), (2, 1), (2, 2), (1, 3)])
+def test_windows_of_correlation_are_inner_products(width, height, radius, step):
+    margin, side = radius * step, 2 * radius + 1
+    fixed = torch.randn(2, 6, height, width)
+    laid = torch.randn(2, 6, height + 2 * margin, width + 2 * margin)
+    expected = torch.empty(2, side**2, height, width)
+    for j in range(side):
+        for i in range(side):
+            other = laid[..., j * step :, i * step :][..., :height, :width]
+            expected[:, j * side + i] = (fixed * other).sum(1)
+    torch.testing.assert_close(correlation_windows(fixed, laid, radius, step), expected)
+
+
+def test_scales_are_the_maps_and_means_of_the_moving_one(untrained):
     fixed, moving = torch.randn(2, 6, 4, 5), torch.randn(2, 6, 6, 7)
-    volume = untrained.volume(fixed, moving)
-    assert (volume.width, volume.height) == (5, 4) and len(volume.scales) == SETTINGS.scales
-    expected = torch.einsum("bchw,bcij->bhwij", fixed, moving).reshape(40, 1, 6, 7)
-    torch.testing.assert_close(volume.scales[0], expected)
+    one, two = compared(untrained, (fixed, moving))
+    assert one.fixed is two.fixed is fixed and one.moving is moving
+    assert (one.cell, one.step) == (CELL, 1) and (two.cell, two.step) == (CELL, 2)
     for j in range(3):
         for i in range(4):
-            mean = expected[..., 2 * j : 2 * j + 2, 2 * i : 2 * i + 2].mean((-2, -1))
-            torch.testing.assert_close(volume.scales[1][..., j, i], mean)
+            mean = moving[..., 2 * j : 2 * j + 2, 2 * i : 2 * i + 2].mean((-2, -1))
+            torch.testing.assert_close(two.moving[..., j, i], mean)
+    fine = Aggregator(SETTINGS, (4, CELL)).scales({4: fixed, 8: moving}, {4: moving, 8: fixed})
+    assert [(s.cell, s.step) for s in fine] == [(4, 1), (8, 1)]
+    assert fine[0].fixed is fixed and fine[1].fixed is moving
 
 
 def test_windows_are_bilinear_look_ups_around_where_cells_are_sent(untrained):
@@ -124,7 +146,7 @@ def test_windows_are_bilinear_look_ups_around_where_cells_are_sent(untrained):
     first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     H = torch.stack([turned(30, 0.9, fixed, moving), truths(1, 8, fixed, moving)[0]])
     maps = torch.randn(2, 6, 4, 6), torch.randn(2, 6, 6, 8)
-    untrained(untrained.volume(*maps), contexts(2, fixed, moving), H, moving, fixed)
+    untrained(compared(untrained, maps), contexts(2, fixed, moving), H, moving, fixed)
     side = 2 * SETTINGS.radius + 1
     products = torch.einsum("bchw,bcij->bhwij", *maps)
     for pair, row, column in ((0, 0, 0), (0, 2, 3), (1, 3, 5), (1, 1, 2)):
@@ -188,8 +210,8 @@ def test_exchanged_axes_exchange_votes(untrained):
     expected = turn(untrained, H, start, fixed, moving).matrix
     maps = [m.mT for m in bumps(H, fixed, moving)]
     around = [c.mT for c in contexts(2, fixed, moving)]
-    volume, sizes = untrained.volume(*maps), (moving[::-1], fixed[::-1])
-    found = untrained(volume, tuple(around), exchange @ start @ exchange, *sizes).matrix
+    scales, sizes = compared(untrained, maps), (moving[::-1], fixed[::-1])
+    found = untrained(scales, tuple(around), exchange @ start @ exchange, *sizes).matrix
     torch.testing.assert_close(exchange @ found @ exchange, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -205,11 +227,13 @@ def test_cells_out_of_view_have_no_say(untrained):
     assert 0.2 < seen.float().mean() < 0.8
     ours, theirs = bumps(H, fixed, moving)
     around = contexts(1, fixed, moving)
-    expected = untrained(untrained.volume(ours, theirs), around, start, moving, fixed).matrix
+    expected = untrained(compared(untrained, (ours, theirs)), around, start, moving, fixed).matrix
     noise = torch.randn_like(ours)
     for kept, same in ((seen, True), (~seen, False)):
         changed = torch.where(kept.view(1, 1, *ours.shape[-2:]), ours, noise)
-        found = untrained(untrained.volume(changed, theirs), around, start, moving, fixed).matrix
+        found = untrained(
+            compared(untrained, (changed, theirs)), around, start, moving, fixed
+        ).matrix
         assert (corner_error(found, expected, *fixed).item() < 1e-4) is same
 
 
@@ -225,20 +249,20 @@ def test_pairs_of_a_batch_do_not_influence_each_other(opinionated):
     start = translation(9, -5) @ H
     start[1] = translation(1e5, -1e5)
     maps, around = bumps(H, FIXED, MOVING), contexts(4, FIXED, MOVING)
-    together = opinionated(opinionated.volume(*maps), around, start, MOVING, FIXED)
+    together = opinionated(compared(opinionated, maps), around, start, MOVING, FIXED)
     for i in range(4):
-        one = opinionated.volume(*(m[i : i + 1] for m in maps))
+        one = compared(opinionated, [m[i : i + 1] for m in maps])
         alone = opinionated(one, contexts(1, FIXED, MOVING), start[i : i + 1], MOVING, FIXED)
         for name in ("matrix", "shift", "log_error"):
             found, expected = getattr(together, name)[i : i + 1], getattr(alone, name)
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_several_starts_of_a_pair_share_its_volume(opinionated):
+def test_several_starts_of_a_pair_share_its_maps(opinionated):
     H = truths(2, 8)
     starts = torch.stack([translation(9, -5) @ H, translation(-4, 7) @ H, H], dim=1)
-    volume = opinionated.volume(*bumps(H, FIXED, MOVING))
-    together = opinionated(volume, contexts(6, FIXED, MOVING), starts.flatten(0, 1), MOVING, FIXED)
+    scales = compared(opinionated, bumps(H, FIXED, MOVING))
+    together = opinionated(scales, contexts(6, FIXED, MOVING), starts.flatten(0, 1), MOVING, FIXED)
     for k in range(3):
         alone = turn(opinionated, H, starts[:, k])
         torch.testing.assert_close(together.matrix[k::3], alone.matrix, rtol=1e-4, atol=1e-3)
@@ -266,10 +290,10 @@ def test_no_start_and_no_opinion_gives_what_is_not_finite(untrained, strength):
             for parameter in untrained.vote.parameters():
                 parameter.copy_(strength * torch.randn(parameter.shape, generator=generator))
         maps = [m.requires_grad_() for m in bumps(truth, FIXED, MOVING)]
-        volume, around = untrained.volume(*maps), contexts(len(STARTS), FIXED, MOVING)
+        scales, around = compared(untrained, maps), contexts(len(STARTS), FIXED, MOVING)
         H, total = start, torch.zeros(())
         for _ in range(3):
-            vote = untrained(volume, around, H, MOVING, FIXED)
+            vote = untrained(scales, around, H, MOVING, FIXED)
             for value in (vote.matrix, vote.shift, vote.log_error):
                 assert value.isfinite().all()
                 total = total + value.clamp(-1e3, 1e3).sum()
@@ -316,7 +340,7 @@ def test_gradients_reach_all_parameters_and_features(opinionated):
     H = truths(2, 8)
     maps = [m.requires_grad_() for m in bumps(H, FIXED, MOVING)]
     around = tuple(c.clone().requires_grad_() for c in contexts(2, FIXED, MOVING))
-    vote = opinionated(opinionated.volume(*maps), around, translation(6, 6) @ H, MOVING, FIXED)
+    vote = opinionated(compared(opinionated, maps), around, translation(6, 6) @ H, MOVING, FIXED)
     (corner_error(vote.matrix, H, *FIXED).sum() + vote.log_error.sum()).backward()
     for tensor in [*maps, *around, *opinionated.parameters()]:
         assert tensor.grad is not None and tensor.grad.isfinite().all()
@@ -327,8 +351,8 @@ def test_mixed_precision_of_the_caller_does_not_touch_coordinates(untrained):
     H = truths(3, 8)
     start = translation(10, -7) @ H
     maps, around = bumps(H, FIXED, MOVING), contexts(3, FIXED, MOVING)
-    expected = untrained(untrained.volume(*maps), around, start, MOVING, FIXED).matrix
+    expected = untrained(compared(untrained, maps), around, start, MOVING, FIXED).matrix
     with torch.autocast("cpu", torch.bfloat16):
-        found = untrained(untrained.volume(*maps), around, start, MOVING, FIXED).matrix
+        found = untrained(compared(untrained, maps), around, start, MOVING, FIXED).matrix
     assert found.dtype == torch.float32
     assert corner_error(found, expected, *FIXED).max() < 0.05

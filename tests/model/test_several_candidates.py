@@ -18,7 +18,7 @@ def unit(*shape, seed):
 @pytest.fixture(scope="module")
 def aggregator():
     torch.manual_seed(0)
-    aggregator = Aggregator(SETTINGS).eval()
+    aggregator = Aggregator(SETTINGS, (8, 16)).eval()
     torch.nn.init.normal_(aggregator.vote.weight, std=0.1)
     return aggregator
 
@@ -31,6 +31,10 @@ def pair():
     return cells, contexts
 
 
+def compared(aggregator, maps):
+    return aggregator.scales(*({8: m} for m in maps))
+
+
 def matrices(count):
     H = torch.eye(3).repeat(count, 1, 1)
     H[:, :2, 2] = 6 * torch.rand(count, 2, generator=torch.Generator().manual_seed(5))
@@ -38,13 +42,13 @@ def matrices(count):
 
 
 @torch.no_grad()
-def test_candidates_that_share_a_volume_are_as_each_by_itself(aggregator, pair):
+def test_candidates_that_share_their_maps_are_as_each_by_itself(aggregator, pair):
     cells, contexts = pair
-    volume, H = aggregator.volume(*cells), matrices(3)
+    scales, H = compared(aggregator, cells), matrices(3)
     shared = tuple(c.expand(3, -1, -1, -1) for c in contexts)
-    together = aggregator(volume, shared, H, *SIZES)
+    together = aggregator(scales, shared, H, *SIZES)
     for k in range(3):
-        alone = aggregator(volume, contexts, H[k : k + 1], *SIZES)
+        alone = aggregator(scales, contexts, H[k : k + 1], *SIZES)
         torch.testing.assert_close(together.matrix[k], alone.matrix[0], rtol=0, atol=1e-5)
         torch.testing.assert_close(together.log_error[k], alone.log_error[0], rtol=0, atol=1e-5)
 
@@ -55,9 +59,9 @@ def test_two_candidates_for_each_of_two_pairs(aggregator, pair):
     H = matrices(4)
     both = [torch.cat([c, c.flip(-1)]) for c in cells]
     contexts = tuple(c.expand(4, -1, -1, -1) for c in contexts)
-    repeated = aggregator.volume(*(c.repeat_interleave(2, 0) for c in both))
+    repeated = compared(aggregator, [c.repeat_interleave(2, 0) for c in both])
     expected = aggregator(repeated, contexts, H, *SIZES)
-    found = aggregator(aggregator.volume(*both), contexts, H, *SIZES)
+    found = aggregator(compared(aggregator, both), contexts, H, *SIZES)
     torch.testing.assert_close(found.matrix, expected.matrix, rtol=0, atol=1e-5)
 
 
@@ -65,7 +69,7 @@ def test_two_candidates_for_each_of_two_pairs(aggregator, pair):
 def test_cells_without_data_have_no_vote(pair):
     """Whatever stands in them; the untrained vote listens to correlation alone."""
     torch.manual_seed(0)
-    aggregator = Aggregator(SETTINGS).eval()
+    aggregator = Aggregator(SETTINGS, (8, 16)).eval()
     cells, contexts = pair
     valid = torch.ones(1, 1, 6, 8), torch.ones(1, 1, 7, 9)
     valid[0][..., 1:4, 2:5] = 0
@@ -74,7 +78,8 @@ def test_cells_without_data_have_no_vote(pair):
     H = matrices(1)
 
     def voted(fixed, *more):
-        return aggregator(aggregator.volume(fixed, cells[1]), contexts, H, *SIZES, *more).matrix
+        scales = compared(aggregator, (fixed, cells[1]))
+        return aggregator(scales, contexts, H, *SIZES, *more).matrix
 
     assert torch.equal(voted(cells[0], valid), voted(other, valid))
     assert not torch.allclose(voted(cells[0]), voted(other))

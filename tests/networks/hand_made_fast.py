@@ -18,6 +18,7 @@ TINY = FastSettings(
     context_channels=8,
     aggregator_channels=16,
     aggregator_depth=1,
+    fine=False,
 )
 
 SMALL = TINY.model_copy(
@@ -27,6 +28,7 @@ SMALL = TINY.model_copy(
         "heads": 4,
         "descriptor_channels": 16,
         "correlation_channels": 16,
+        "fine": True,
     }
 )
 
@@ -40,8 +42,8 @@ class Oracle(Aggregator):
     truth = None
     believed = None
 
-    def forward(self, volume, contexts, H, moving_size, fixed_size, valid=(None, None)):
-        vote = super().forward(volume, contexts, H, moving_size, fixed_size, valid)
+    def forward(self, scales, contexts, H, moving_size, fixed_size, valid=(None, None)):
+        vote = super().forward(scales, contexts, H, moving_size, fixed_size, valid)
         square = corners(*fixed_size, like=H)
         gap = apply_homography(H, square) - apply_homography(self.truth.to(H), square)
         error = gap.norm(dim=-1).mean(-1)
@@ -53,11 +55,13 @@ class Oracle(Aggregator):
 class HandMadeFast(FastNetwork):
     """Descriptors are grey patches around the cells, the maps for alignment the image itself."""
 
-    def __init__(self, truth, calls=None):
-        super().__init__(TINY)
-        self.aggregator = Oracle(TINY)
-        self.aggregator.truth = torch.as_tensor(truth)
-        torch.nn.init.constant_(self.aggregator.sharpness, 3.5)
+    def __init__(self, truth, calls=None, fine=False):
+        super().__init__(TINY.model_copy(update={"fine": fine}))
+        self.aggregator = Oracle(TINY, self.aggregator.cells)
+        self.fine = Oracle(TINY, self.fine.cells) if fine else None
+        for votes in self.votes:
+            votes.truth = torch.as_tensor(truth)
+            torch.nn.init.constant_(votes.sharpness, 3.5)
         self.calls = [] if calls is None else calls
         self.eval()
 

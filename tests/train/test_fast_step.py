@@ -20,12 +20,12 @@ from sdme.train.fast_step import (
     QUERIES,
     Draws,
     Turns,
-    alignment_start,
     bounded_corner_error,
     draw,
     faded,
     fast_losses,
     first_guess,
+    next_start,
     with_strangers,
 )
 
@@ -190,9 +190,9 @@ def chosen(count, choices, strengths=0.5, shifts=1.0):
     """Draws of which everything is said."""
     return replace(
         draw(count, FIXED[0], torch.device("cpu")),
-        choices=torch.tensor(choices).view(count, 1, 1, 1).expand(count, 2, 1, 1),
-        strengths=torch.full((count, 2, 1, 1), strengths),
-        shifts=torch.full((count, 2, 4, 2), shifts),
+        choices=torch.tensor(choices).view(count, 1, 1, 1).expand(count, 3, 1, 1),
+        strengths=torch.full((count, 3, 1, 1), strengths),
+        shifts=torch.full((count, 3, 4, 2), shifts),
     )
 
 
@@ -210,12 +210,14 @@ def test_first_guesses_are_central_or_off_by_as_much_as_is_drawn():
     assert corner_error(exact, H, *FIXED).max() < 1e-2
 
 
-def test_alignment_starts_at_the_truth_at_the_votes_or_off():
+@pytest.mark.parametrize("stage", [1, 2])
+def test_later_stages_start_at_the_truth_at_what_was_found_or_off(stage):
     H, voted = truths(5, 6), truths(5, 6, seed=1)
     settings = FastLossSettings(at_truth=0.15, voted=0.45, start_shift=12)
     draws = chosen(5, [0.1, 0.2, 0.59, 0.2, 0.61])
     after = torch.tensor([1.0, 1.0, 11.0, 13.0, 1.0])
-    found = alignment_start(H, voted, after, square_of(H), draws, settings, FIXED)
+    found, chosen_for = next_start(H, voted, after, square_of(H), draws, stage, settings, FIXED)
+    assert chosen_for.tolist() == [0, 1, 1, 1, 0]
     assert torch.equal(found[0], H[0])
     assert torch.equal(found[1:3], voted[1:3])
     # votes that led beyond reach are no start
@@ -233,7 +235,7 @@ def test_shares_of_guesses_and_starts_follow_the_settings():
     assert central.float().mean().item() == pytest.approx(SETTINGS.centred, abs=0.03)
     off = corner_error(guess, H, *size)[~central]
     assert off.max() <= SETTINGS.guess_shift * 2**0.5 and off.max() > SETTINGS.guess_shift * 0.8
-    start = alignment_start(H, voted, torch.zeros(count), square, draws, SETTINGS, size)
+    start, _ = next_start(H, voted, torch.zeros(count), square, draws, 2, SETTINGS, size)
     at_truth, at_votes = ((start == known).flatten(1).all(1) for known in (H, voted))
     assert at_truth.float().mean().item() == pytest.approx(SETTINGS.at_truth, abs=0.03)
     assert at_votes.float().mean().item() == pytest.approx(SETTINGS.voted, abs=0.03)
@@ -241,9 +243,9 @@ def test_shares_of_guesses_and_starts_follow_the_settings():
     assert off.max() <= SETTINGS.start_shift * 2**0.5 and off.max() > SETTINGS.start_shift * 0.8
 
 
-def turns_on(network, fixed, moving, H):
+def turns_on(network, fixed, moving, H, stage=0):
     features = network(fixed, moving)
-    return Turns(network, features[0], features[1], H, torch.ones(len(H)))
+    return Turns(network.votes[stage], features[0], features[1], H, torch.ones(len(H)))
 
 
 def turns_of(network, count=2):
@@ -261,11 +263,12 @@ def test_turns_go_on_from_where_they_have_led(network):
     assert torch.equal(last, turns.votes[-1].matrix)
 
 
-def test_flow_equals_a_plain_loop(network):
+@pytest.mark.parametrize(("stage", "cell"), [(0, CELL), (1, DESCRIPTORS)])
+def test_flow_equals_a_plain_loop(network, stage, cell):
     fixed, moving, H = example()
     H = H @ torch.tensor([[[1.0, 0, 14], [0, 1, -18], [0, 0, 1]]])  # partly out of view
-    turns = turns_on(network, fixed, moving, H)
-    turns.run(homography_from_shifts(torch.full((2, 4, 2), 5.0), FIXED, MOVING), 2)
+    turns = turns_on(network, fixed, moving, H, stage)
+    turns.run(H @ torch.tensor([[[1.0, 0, -9], [0, 1.06, 7], [0, 0, 1]]]), 2)
     means = []
     for given, vote in zip(turns.given, turns.votes, strict=True):
         distances = []
@@ -279,10 +282,10 @@ def test_flow_equals_a_plain_loop(network):
                     u, v, w = (back @ centre).tolist()
                     goal = u / w - centre[0].item(), v / w - centre[1].item()
                     seen = 0 <= x / z <= MOVING[0] - 1 and 0 <= y / z <= MOVING[1] - 1
-                    if not seen or max(map(abs, goal)) >= (SMALL.radius + 1) * CELL:
+                    if not seen or max(map(abs, goal)) >= (SMALL.radius + 1) * cell:
                         continue
                     shift = vote.shift[i, :, row, column].tolist()
-                    gaps = [(s - g) / CELL for s, g in zip(shift, goal, strict=True)]
+                    gaps = [(s - g) / cell for s, g in zip(shift, goal, strict=True)]
                     distances.append(math.sqrt(gaps[0] ** 2 + gaps[1] ** 2 + 1e-4))
         assert 0 < len(distances) < vote.shift[:, 0].numel()
         means.append(sum(distances) / vote.shift[:, 0].numel())

@@ -88,7 +88,8 @@ class FastRegisterSettings(Settings):
     )
     cells: int = Field(default=2048, ge=4, description="so many cells an image are matched at most")
     estimate: EstimateSettings = EstimateSettings(threshold=3)
-    turns: int = Field(default=4, ge=0, description="of the votes, for every candidate")
+    turns: int = Field(default=4, ge=0, description="of the votes at 1/8, for every candidate")
+    fine_turns: int = Field(default=3, ge=0, description="of those at 1/4, if it has such")
     survivors: int | None = Field(
         default=None,
         ge=1,

@@ -95,7 +95,8 @@ class FastLossSettings(Settings):
     flow: float = Field(default=0.3, ge=0)
     alignment: float = Field(default=0.8, ge=0)
     judgement: float = Field(default=0.15, ge=0)
-    turns: int = Field(default=3, ge=1, description="of the aggregator")
+    turns: int = Field(default=3, ge=1, description="of the votes at 1/8")
+    fine_turns: int = Field(default=3, ge=1, description="of those at 1/4")
     steps: LevelSteps = Field(default=(3, 3, 3), description="of Lucas-Kanade at 1/2, 1/4 and 1/8")
     fading: float = Field(
         default=0.85, gt=0, le=1, description="weight of an iterate's error over the next one's"
@@ -107,15 +108,17 @@ class FastLossSettings(Settings):
         default=24, ge=0, description="corners of a wrong first guess are off by up to this, px"
     )
     start_shift: float = Field(
-        default=12, ge=0, description="the same for the start of Lucas-Kanade"
+        default=12, ge=0, description="the same for the start of votes at 1/4 and of Lucas-Kanade"
     )
     centred: float = Field(
         default=0.5, ge=0, le=1, description="share of first guesses in the middle of the image"
     )
     voted: float = Field(
-        default=0.45, ge=0, le=1, description="share of Lucas-Kanade's starts from the votes"
+        default=0.45, ge=0, le=1, description="share of these starts from the stage before"
     )
-    at_truth: float = Field(default=0.15, ge=0, le=1, description="share of them at the truth")
+    at_truth: float = Field(
+        default=0.15, ge=0, le=1, description="share of these starts at the truth"
+    )
     strangers: float = Field(
         default=0.04,
         ge=0,

@@ -1,13 +1,14 @@
 """The middle stage: what all cells together say about a better homography.
 
-Around where the present homography puts each cell of the fixed image, its correlation with the
-moving image is looked up (as in RAFT, Teed and Deng 2020, and, for homographies, in MCNet, Zhu et
-al. 2024). A small convolutional network turns the windows into a shift of every cell and the 2x2
-information on it; the increment of the homography solves the normal equations of all of them.
-From the same evidence it says how large the error of the homography was that it was given.
+Around where the present homography puts each cell of the fixed image, it is correlated with the
+moving image (as in RAFT, Teed and Deng 2020, and, for homographies, in MCNet, Zhu et al. 2024). A
+small convolutional network turns the windows into a shift of every cell and the 2x2 information on
+it; the increment of the homography solves the normal equations of all of them. From the same
+evidence it says how large the error of the homography was that it was given.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,18 +28,33 @@ LARGEST_TILT = 0.3  # of its last two, so that no corner comes near the horizon
 UNIT_SIDE = 128  # errors are told as if the fixed image had sides of about this many pixels
 LEAST_ERROR = 0.1  # px of it; smaller errors are all alike
 UNKNOWN_ERROR = 32.0  # px of it; what is believed before anything was learnt
+_STRIP = 32  # cells
 
 
 @dataclass(frozen=True)
-class Volume:
-    """Correlation of every fixed cell with the moving image, at one or more scales.
+class Scale:
+    """Cells of ``cell`` px of the fixed image, and what they are compared with.
 
-    Each map of ``scales`` has the fixed cells (row by row) in its batch dimension.
+    The entries of a window lie ``step`` cells apart, and so large are the moving image's cells.
     """
 
-    scales: list[Float[Tensor, "bn 1 _h _w"]]
-    width: int
-    height: int
+    fixed: Float[Tensor, "b c h w"]
+    moving: Float[Tensor, "b c h2 w2"]
+    cell: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Correlation of cells around where they are sent, the shift it speaks for, px, and how surely.
+
+    Everything is told for the cells of ``CELL`` px; ``alike`` is the window's middle.
+    """
+
+    values: Float[Tensor, "b k h w"]
+    shift: Float[Tensor, "b 2 h w"]
+    certainty: Float[Tensor, "b 1 h w"]
+    alike: Float[Tensor, "b 1 h w"]
 
 
 @dataclass(frozen=True)
@@ -73,13 +89,18 @@ def error_of(log_error: Float[Tensor, " *b"], size: tuple[int, int]) -> Float[Te
 
 
 class Aggregator(nn.Module):
-    """Cells vote for a better homography; all turns share the weights."""
+    """Cells vote for a better homography; all turns share the weights.
 
-    def __init__(self, settings: FastSettings) -> None:
+    ``cells`` are the sizes, px, of those that are compared, finest first; the windows of the finest
+    say where the votes begin.
+    """
+
+    def __init__(self, settings: FastSettings, cells: tuple[int, ...]) -> None:
         super().__init__()
-        self.radius, self.scales = settings.radius, settings.scales
+        self.radius, self.cells = settings.radius, cells
         channels, side = settings.aggregator_channels, 2 * settings.radius + 1
-        inputs = settings.scales * side**2 + 2 * settings.context_channels + 3
+        entries = sum(max(CELL // cell, 1) ** 2 for cell in cells) * side**2
+        inputs = entries + 2 * settings.context_channels + 3
         dilations = [(1, 2)[k % 2] for k in range(settings.aggregator_depth)]
         self.read = nn.Sequential(
             nn.Conv2d(inputs, channels, 1),
@@ -101,21 +122,28 @@ class Aggregator(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(2.3))
         self.damping = nn.Parameter(torch.full((8,), -6.0))
 
-    def volume(self, fixed: Float[Tensor, "b c h w"], moving: Float[Tensor, "b c h2 w2"]) -> Volume:
-        """Inner products of all fixed with all moving cells, and coarser copies of them."""
-        height, width = fixed.shape[-2:]
-        ours, scales = fixed.flatten(2).mT, []
-        with torch.autocast(fixed.device.type, enabled=False):
-            for _ in range(self.scales):
-                values = ours @ moving.flatten(2)
-                scales.append(values.flatten(0, 1).unflatten(1, (1, *moving.shape[-2:])))
-                # the mean of products is the product with the mean
-                moving = F.avg_pool2d(moving, 2, ceil_mode=True)
-        return Volume(scales, width, height)
+    @property
+    def reach(self) -> float:
+        """The largest shift of a cell that votes speak for, px."""
+        return self.cells[0] * (self.radius + 1)
+
+    def scales(self, fixed: Mapping[int, Tensor], moving: Mapping[int, Tensor]) -> list[Scale]:
+        """What is compared, of maps by the size of their cells, px.
+
+        Of what is larger than all of them, the moving image's cells are means.
+        """
+        out = []
+        for cell in self.cells:
+            base = max(known for known in fixed if known <= cell)
+            step, values = cell // base, moving[base]
+            if step > 1:  # the product with a mean is the mean of products
+                values = F.avg_pool2d(values, step, ceil_mode=True)
+            out.append(Scale(fixed[base], values, base, step))
+        return out
 
     def forward(
         self,
-        volume: Volume,
+        scales: Sequence[Scale],
         contexts: tuple[Float[Tensor, "b e h w"], Float[Tensor, "b e h2 w2"]],
         H: Float[Tensor, "b 3 3"],
         moving_size: tuple[int, int],
@@ -124,13 +152,13 @@ class Aggregator(nn.Module):
     ) -> Vote:
         """One turn from ``H``, which maps fixed to moving pixels; sizes are (width, height).
 
-        There may be several ``H`` for each pair of a volume, one after the other. ``valid`` are the
-        shares of the fixed and of the moving cells that hold data, where not all do.
+        There may be several ``H`` for each pair of the scales, one after the other. ``valid`` are
+        the shares of the fixed and of the moving cells that hold data, where not all do.
         """
         with torch.autocast(H.device.type, enabled=False):
-            width, height = volume.width, volume.height
+            height, width = contexts[0].shape[-2:]
             cells = cell_centres(width, height, CELL, like=H)
-            windows, offsets = self._look_up(volume, cells, H)
+            windows = [self._window(scale, H) for scale in scales]
             middle = apply_homography(H, cells[None])
             there = sample(contexts[1], (middle + 0.5) / CELL - 0.5).unflatten(2, (height, width))
             inside = _is_inside(middle, moving_size) & _is_inside(cells[None], fixed_size)
@@ -140,55 +168,53 @@ class Aggregator(nn.Module):
             if valid[1] is not None:
                 share = valid[1].expand(len(H), -1, -1, -1)
                 inside = inside * sample(share, (middle + 0.5) / CELL - 0.5).view_as(inside)
-            expected, certainty = self._expected_shift(windows[:, : len(offsets)], offsets)
-            entered = torch.cat([windows, contexts[0], there, expected / CELL, inside], dim=1)
-            hidden = self.read(entered)
-            shift, information = self._believed(self.vote(hidden), expected, certainty, inside)
+            finest = windows[0]
+            entered = [
+                *(w.values for w in windows),
+                contexts[0],
+                there,
+                finest.shift / CELL,
+                inside,
+            ]
+            hidden = self.read(torch.cat(entered, dim=1))
+            shift, information = self._believed(self.vote(hidden), finest, inside)
             matrix = self._solve(H, shift, information)
             pooled = [hidden.mean((2, 3)), _mean_where(hidden, inside)]
             # how alike the cells are there is lost in the norms, and tells strangers from partners
-            alike = windows[:, len(offsets) // 2, None], certainty
-            pooled += [_mean_where(values, inside) for values in alike]
+            pooled += [_mean_where(x, inside) for x in (finest.alike, finest.certainty)]
             spread = (information[:, 0] + information[:, 2]).mean((1, 2)), inside.mean((1, 2, 3))
             evidence = torch.cat([*pooled, torch.stack(spread, -1)], dim=-1)
             return Vote(matrix, shift, self.judge(evidence)[:, 0])
 
-    def _look_up(
-        self, volume: Volume, cells: Tensor, H: Tensor
-    ) -> tuple[Float[Tensor, "b k h w"], Float[Tensor, "o 2"]]:
-        """Correlations in windows that are upright in the fixed image; and their offsets, px."""
-        offsets = CELL * (pixel_grid(2 * self.radius + 1, 2 * self.radius + 1, H) - self.radius)
-        count, windows = len(offsets), []
-        pairs = len(volume.scales[0]) // len(cells)
-        for scale, values in enumerate(volume.scales):
-            there = _around(H, cells, offsets * 2**scale)
-            there = (there + 0.5) / (CELL * 2**scale) - 0.5
-            # the volume is large: what is looked up for all H of a pair is looked up at once
-            there = there.view(pairs, -1, len(cells), count, 2).transpose(1, 2)
-            there = there.reshape(pairs * len(cells), -1, 2)
-            seen = sample(values, there.clamp(-1e4, 1e4)).view(pairs, len(cells), -1, count)
-            seen = seen.transpose(1, 2).reshape(len(H), volume.height, volume.width, count)
-            windows.append(seen.permute(0, 3, 1, 2))
-        return torch.cat(windows, dim=1), offsets
-
-    def _expected_shift(
-        self, windows: Float[Tensor, "b o h w"], offsets: Float[Tensor, "o 2"]
-    ) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 1 h w"]]:
-        """Mean of the offsets under the softmax of the window, px, and its largest share."""
-        share = (windows * inverse_temperature(self.sharpness)).softmax(1)
-        expected = torch.einsum("bohw,oc->bchw", share, offsets)
-        return expected, share.amax(1, keepdim=True)
+    def _window(self, scale: Scale, H: Float[Tensor, "b 3 3"]) -> Window:
+        """Correlations in windows that are upright in the fixed image."""
+        each = len(H) // len(scale.fixed)
+        fixed, moving = (
+            x[:, None].expand(-1, each, -1, -1, -1).flatten(0, 1)
+            for x in (scale.fixed, scale.moving)
+        )
+        laid = _laid_out(moving, H, scale, margin=self.radius * scale.step)
+        values = correlation_windows(fixed, laid, self.radius, scale.step)
+        share = (values * inverse_temperature(self.sharpness)).softmax(1)
+        side = 2 * self.radius + 1
+        offsets = scale.cell * scale.step * (pixel_grid(side, side, H) - self.radius)
+        shift = torch.einsum("bohw,oc->bchw", share, offsets)
+        certainty, alike = share.amax(1, keepdim=True), values[:, len(offsets) // 2, None]
+        finer = CELL // scale.cell
+        if finer == 1:
+            return Window(values, shift, certainty, alike)
+        told = (F.avg_pool2d(x, finer) for x in (shift, certainty, alike))
+        return Window(F.pixel_unshuffle(values, finer), *told)
 
     def _believed(
-        self, vote: Tensor, expected: Tensor, certainty: Tensor, inside: Tensor
+        self, vote: Tensor, window: Window, inside: Tensor
     ) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 3 h w"]]:
         """Shift, px, and information (xx, xy, yy) of every cell; none on what is out of view."""
-        reach = CELL * (self.radius + 1)
-        shift = expected + reach * torch.tanh(vote[:, :2] / 4)
+        shift = window.shift + self.reach * torch.tanh(vote[:, :2] / 4)
         a, b, c = vote[:, 2:].unbind(1)
         a, c = F.softplus(a), F.softplus(c)  # a triangular root, so that it is never negative
-        information = torch.stack([a * a, a * b, b * b + c * c], dim=1) * certainty * inside
-        return shift, information
+        information = torch.stack([a * a, a * b, b * b + c * c], dim=1)
+        return shift, information * window.certainty * inside
 
     def _solve(self, H: Tensor, shift: Tensor, information: Tensor) -> Float[Tensor, "b 3 3"]:
         height, width = shift.shape[-2:]
@@ -204,13 +230,38 @@ class Aggregator(nn.Module):
         return normalise(H @ grid.from_unit @ increment(step) @ grid.to_unit)
 
 
-def _around(
-    H: Float[Tensor, "b 3 3"], cells: Float[Tensor, "n 2"], offsets: Float[Tensor, "o 2"]
-) -> Float[Tensor, "b n o 2"]:
-    """Images of all ``cells + offsets``, which are one sum away from those of either."""
-    middle = cells @ H[..., :2].mT + H[:, None, :, 2]
-    mapped = middle[:, :, None] + (offsets @ H[..., :2].mT)[:, None]
-    return mapped[..., :2] / mapped[..., 2:].clamp(min=1e-6)
+def correlation_windows(
+    fixed: Float[Tensor, "b c h w"], laid: Float[Tensor, "b c h2 w2"], radius: int, step: int = 1
+) -> Float[Tensor, "b k h w"]:
+    """Inner products of every cell with the ``(2 radius + 1)^2`` cells around it in another map.
+
+    ``laid`` has the same grid and goes on by ``radius * step`` cells on each side; the window's
+    entries lie ``step`` cells apart, and stand in row order.
+    """
+    height, width = fixed.shape[-2:]
+    margin, side = radius * step, 2 * radius + 1
+    strip = min(width, _STRIP)  # a strip's cells are all multiplied with all of a row
+    excess = -width % strip
+    fixed, laid = F.pad(fixed, (0, excess)), F.pad(laid, (0, excess))
+    rows = laid.unfold(2, 2 * margin + 1, 1)[..., ::step].unfold(3, strip + 2 * margin, strip)
+    rows = rows.permute(0, 2, 3, 4, 1, 5)  # b, row, strip, entry in y, c, cells of the strip
+    ours = fixed.unflatten(3, (-1, strip)).permute(0, 2, 3, 4, 1)[:, :, :, None]
+    products = (ours @ rows).flatten(-2)
+    # one more entry a row, and what was a diagonal is a column
+    skewed = F.pad(products, (0, strip)).unflatten(-1, (strip, strip + 2 * margin + 1))
+    found = skewed[..., : 2 * margin + 1 : step]  # b, row, strip, y, cell of the strip, x
+    found = found.permute(0, 3, 5, 1, 2, 4).reshape(len(fixed), side**2, height, width + excess)
+    return found[..., :width]
+
+
+def _laid_out(
+    moving: Float[Tensor, "b c h2 w2"], H: Float[Tensor, "b 3 3"], scale: Scale, margin: int
+) -> Float[Tensor, "b c _h _w"]:
+    """The moving cells on the grid of the fixed ones, and as far beyond as windows look."""
+    height, width = (side + 2 * margin for side in scale.fixed.shape[-2:])
+    points = cell_centres(width, height, scale.cell, like=H) - margin * scale.cell
+    there = (apply_homography(H, points[None]) + 0.5) / (scale.cell * scale.step) - 0.5
+    return sample(moving, there.clamp(-1e4, 1e4)).unflatten(2, (height, width))
 
 
 def _is_inside(points: Float[Tensor, "b n 2"], size: tuple[int, int]) -> Tensor:

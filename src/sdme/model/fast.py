@@ -2,8 +2,8 @@
 
 One encoder and decoder (:mod:`sdme.model.strided`) with attention between the images at the
 coarsest scale. Matching (SM) reads descriptors of cells at 1/4 and a score of each; the middle
-stage (:mod:`sdme.model.aggregator`) correlates cells at 1/8; alignment (DA) has small maps at 1/2,
-1/4 and 1/8 with a learned weight at every pixel.
+stage (:mod:`sdme.model.aggregator`) correlates cells at 1/8, then those at 1/4; alignment (DA) has
+small maps at 1/2, 1/4 and 1/8 with a learned weight at every pixel.
 """
 
 from dataclasses import dataclass, replace
@@ -57,10 +57,16 @@ class FastFeatures:
         levels = zip(self.levels, LEVELS, strict=True)
         return replace(
             self,
+            descriptors=self.descriptors * shares[DESCRIPTORS],
             correlation=self.correlation * shares[CELL],
             levels=tuple(Level(v.values, v.weight * shares[cell]) for v, cell in levels),
             valid=shares[CELL],
         )
+
+    @property
+    def cells(self) -> dict[int, Tensor]:
+        """What is compared with the other image, by the size of the cells, px."""
+        return {DESCRIPTORS: self.descriptors, CELL: self.correlation}
 
     def repeated(self, count: int) -> "FastFeatures":
         """The same images ``count`` times, each beside its copies."""
@@ -99,7 +105,13 @@ class FastNetwork(nn.Module):
         self.levels = nn.ModuleList(nn.Conv2d(inputs, out + 1, 1) for inputs, out in sizes)
         self.sharpness = nn.Parameter(torch.tensor(2.3))  # logarithm of the inverse temperature
         self.damping = nn.Parameter(torch.full((len(LEVELS), 8), -6.0))  # logarithm
-        self.aggregator = Aggregator(settings)
+        self.aggregator = Aggregator(settings, tuple(CELL * 2**k for k in range(settings.scales)))
+        self.fine = Aggregator(settings, (DESCRIPTORS, CELL)) if settings.fine else None
+
+    @property
+    def votes(self) -> list[Aggregator]:
+        """The stages that vote, coarse to fine."""
+        return [self.aggregator] if self.fine is None else [self.aggregator, self.fine]
 
     def forward(
         self, fixed: Float[Tensor, "b 3 h w"], moving: Float[Tensor, "b 3 h2 w2"]

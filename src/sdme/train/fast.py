@@ -41,7 +41,8 @@ class FastRecipe(Recipe):
         self._grids = [increment_grid(side // c, side // c, c, device) for c in LEVELS]
         if self._is_captured:
             self._features = torch.compile(network, dynamic=False)
-            network.aggregator.read.compile(dynamic=False)
+            for votes in network.votes:
+                votes.read.compile(dynamic=False)
 
     def draw(self, H: Float[Tensor, "b 3 3"], settings: DataSettings) -> Mapping[str, Tensor]:
         """See :class:`sdme.train.fast_step.Draws`."""
@@ -75,8 +76,8 @@ class FastRecipe(Recipe):
         return torch.cat([terms.detach(), measured])
 
     def parts(self) -> Mapping[str, list[nn.Parameter]]:
-        """The aggregator, whose gradients are of another size, and the rest."""
-        votes = list(self.network.aggregator.parameters())
+        """The aggregators, whose gradients are of another size, and the rest."""
+        votes = [p for stage in self.network.votes for p in stage.parameters()]
         known = {id(p) for p in votes}
         rest = [p for p in self.network.parameters() if id(p) not in known]
         return {"network": rest, "aggregator": votes}

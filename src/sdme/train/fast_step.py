@@ -1,5 +1,6 @@
 """Losses of the preset ``fast``: matching, votes and alignment, each on what it is used for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from sdme.geometry.homography import apply_homography, corners, invert
 from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import cell_centres, inside
 from sdme.losses.cells import cell_matching
-from sdme.model.aggregator import CELL, Vote, inverse_temperature, log_error_of
+from sdme.model.aggregator import CELL, Aggregator, Vote, inverse_temperature, log_error_of
 from sdme.model.fast import DESCRIPTORS, FastFeatures, FastNetwork, padded_side
 from sdme.refine.unrolled import refine_unrolled
 
@@ -27,15 +28,15 @@ class Draws:
     """Everything random that the losses use.
 
     ``queries`` are fixed cells at 1/4. ``shifts`` in [-1, 1] move the corners of a wrong first
-    guess and of a wrong start of alignment, ``strengths`` in [0, 1] say how far, and ``choices`` in
-    [0, 1] which kind of guess and of start a pair gets. ``strangers`` in [0, 1] decide which fixed
-    images get another pair's moving image, see :func:`with_strangers`.
+    guess and of wrong starts of votes at 1/4 and of alignment, ``strengths`` in [0, 1] say how far,
+    and ``choices`` in [0, 1] which kind of guess and of starts a pair gets. ``strangers`` in [0, 1]
+    decide which fixed images get another pair's moving image, see :func:`with_strangers`.
     """
 
     queries: Int64[Tensor, "b q"]
-    shifts: Float[Tensor, "b 2 4 2"]
-    strengths: Float[Tensor, "b 2 1 1"]
-    choices: Float[Tensor, "b 2 1 1"]
+    shifts: Float[Tensor, "b 3 4 2"]
+    strengths: Float[Tensor, "b 3 1 1"]
+    choices: Float[Tensor, "b 3 1 1"]
     strangers: Float[Tensor, " b"]
 
 
@@ -46,9 +47,9 @@ def draw(count: int, fixed_side: int, device: torch.device) -> Draws:
     queries = queries // side * width + queries % side  # maps are wider by the images' padding
     return Draws(
         queries,
-        torch.rand(count, 2, 4, 2, device=device) * 2 - 1,
-        torch.rand(count, 2, 1, 1, device=device),
-        torch.rand(count, 2, 1, 1, device=device),
+        torch.rand(count, 3, 4, 2, device=device) * 2 - 1,
+        torch.rand(count, 3, 1, 1, device=device),
+        torch.rand(count, 3, 1, 1, device=device),
         torch.rand(count, device=device),
     )
 
@@ -77,8 +78,8 @@ def fast_losses(
 
     Pairs whose ``related`` is 0 count in the judgement alone; without it all are 1.
 
-    The aggregator starts in the middle of the moving image or from a wrong guess, Lucas-Kanade at
-    the truth (it should stay), where the votes have led, or off the truth.
+    Votes at 1/8 start in the middle of the moving image or from a wrong guess; those at 1/4, and
+    Lucas-Kanade, at the truth (they should stay), where the stage before has led, or off the truth.
     """
     fixed, moving = pair
     sizes = fixed.size, moving.size
@@ -106,26 +107,37 @@ def fast_losses(
         sizes,
         related,
     )
-    turns = Turns(network, fixed, moving, H, related)
-    square = turns.square
-    voted = turns.run(first_guess(fixed.size, moving.size, square, draws, settings), settings.turns)
-    after_votes = bounded_corner_error(voted, square, fixed.size)
-    start = alignment_start(H, voted, after_votes, square, draws, settings, fixed.size)
+    coarse = Turns(network.aggregator, fixed, moving, H, related)
+    stages, square = [coarse], coarse.square
+    guess = first_guess(fixed.size, moving.size, square, draws, settings)
+    voted = coarse.run(guess, settings.turns)
+    error = bounded_corner_error(voted, square, fixed.size)
+    right, counted = error < 3, related
+    if network.fine is not None:
+        fine = Turns(network.fine, fixed, moving, H, related)
+        stages.append(fine)
+        start, from_votes = next_start(H, voted, error, square, draws, 1, settings, fixed.size)
+        voted = fine.run(start, settings.fine_turns)
+        counted = related * from_votes
+        reached = error < settings.start_shift
+        error = bounded_corner_error(voted, square, fixed.size)
+        right = (error < 3) & reached
+    start, _ = next_start(H, voted, error, square, draws, 2, settings, fixed.size)
     iterates = refine_unrolled(fixed, moving, start, network.damping, settings.steps)
     errors = torch.stack([bounded_corner_error(x, square, fixed.size) for x in iterates])
-    turns.look(iterates[-1].detach())
+    stages[-1].look(iterates[-1].detach())
     terms = [
         matching.loss,
         F.binary_cross_entropy_with_logits(score, found.to(score.dtype)),
         correlation.loss,
-        turns.error(settings),
-        turns.flow(),
+        sum_of(stage.error(settings) for stage in stages),
+        sum_of(stage.flow() for stage in stages),
         faded(errors, settings, related),
-        turns.judgement(),
+        sum_of(stage.judgement() for stage in stages),
     ]
     measured = [
         found.sum() / (matching.in_view * related[:, None]).sum().clamp(min=1),
-        ((after_votes < 3) * related).sum() / related.sum().clamp(min=1),
+        (right * counted).sum() / counted.sum().clamp(min=1),
         ((errors[-1] < 1) * related).sum() / related.sum().clamp(min=1),
     ]
     return torch.stack(terms), torch.stack(measured).detach()
@@ -136,17 +148,17 @@ class Turns:
 
     def __init__(
         self,
-        network: FastNetwork,
+        aggregator: Aggregator,
         fixed: FastFeatures,
         moving: FastFeatures,
         H: Float[Tensor, "b 3 3"],
         related: Float[Tensor, " b"],
     ) -> None:
-        self.aggregator, self.related = network.aggregator, related
+        self.aggregator, self.related = aggregator, related
         self.sizes, self.contexts = (moving.size, fixed.size), (fixed.context, moving.context)
-        self.volume = network.aggregator.volume(fixed.correlation, moving.correlation)
+        self.scales = aggregator.scales(fixed.cells, moving.cells)
         self.square = apply_homography(H, corners(*fixed.size, like=H))
-        cells = cell_centres(self.volume.width, self.volume.height, CELL, H)
+        cells = cell_centres(fixed.context.shape[-1], fixed.context.shape[-2], CELL, H)
         self.cells, self.goals = cells, apply_homography(H, cells[None])
         self.given: list[Tensor] = []
         self.votes: list[Vote] = []
@@ -162,7 +174,7 @@ class Turns:
 
     def look(self, H: Float[Tensor, "b 3 3"]) -> Vote:
         """What is believed of a matrix; where its vote leads, nobody goes."""
-        vote = self.aggregator(self.volume, self.contexts, H, *self.sizes)
+        vote = self.aggregator(self.scales, self.contexts, H, *self.sizes)
         self.looked.append((H, vote))
         return vote
 
@@ -173,15 +185,15 @@ class Turns:
         return faded(torch.stack(errors), settings, self.related)
 
     def flow(self) -> Tensor:
-        """Mean distance of every cell's shift from the right one, cells.
+        """Mean distance of every cell's shift from the right one, in the smallest cells.
 
         What is out of view or out of reach costs nothing and counts in the mean.
         """
         out = []
         for H, vote in zip(self.given, self.votes, strict=True):
             goal = apply_homography(invert(H), self.goals) - self.cells
-            gap = (vote.shift.flatten(2).mT - goal) / CELL
-            kept = goal.abs().amax(-1) < (self.aggregator.radius + 1) * CELL
+            gap = (vote.shift.flatten(2).mT - goal) / self.aggregator.cells[0]
+            kept = goal.abs().amax(-1) < self.aggregator.reach
             kept &= inside(self.goals, *self.sizes[0]) & inside(self.cells, *self.sizes[1])
             kept &= (self.related > 0)[:, None]
             # chosen before the root: what is not finite has no gradient, not even times zero
@@ -234,21 +246,32 @@ def first_guess(
     return torch.where(centred, middle, from_corners(off, fixed_size))
 
 
-def alignment_start(
+def next_start(
     H: Float[Tensor, "b 3 3"],
-    voted: Float[Tensor, "b 3 3"],
-    after_votes: Float[Tensor, " b"],
+    before: Float[Tensor, "b 3 3"],
+    error: Float[Tensor, " b"],
     square: Float[Tensor, "b 4 2"],
     draws: Draws,
+    stage: int,
     settings: FastLossSettings,
     size: tuple[int, int],
-) -> Float[Tensor, "b 3 3"]:
-    """The truth, what the votes gave unless it is beyond reach, or corners off the truth."""
-    strength = settings.start_shift * draws.strengths[:, 1] ** 2
-    start = from_corners(square + draws.shifts[:, 1] * strength, size)
-    choice, reached = draws.choices[:, 1], (after_votes < settings.start_shift)[:, None, None]
-    start = torch.where((choice < settings.at_truth + settings.voted) & reached, voted, start)
-    return torch.where(choice < settings.at_truth, H, start)
+) -> tuple[Float[Tensor, "b 3 3"], Float[Tensor, " b"]]:
+    """The truth, what the stage before gave unless it is beyond reach, or corners off the truth.
+
+    Also which pairs had what was given chosen for them, 1 or 0, whether or not it was in reach.
+    """
+    strength = settings.start_shift * draws.strengths[:, stage] ** 2
+    start = from_corners(square + draws.shifts[:, stage] * strength, size)
+    choice, reached = draws.choices[:, stage], (error < settings.start_shift)[:, None, None]
+    chosen = (choice >= settings.at_truth) & (choice < settings.at_truth + settings.voted)
+    start = torch.where(chosen & reached, before, start)
+    start = torch.where(choice < settings.at_truth, H, start)
+    return start, chosen[:, 0, 0].to(H.dtype)
+
+
+def sum_of(terms: Iterable[Tensor]) -> Tensor:
+    """Of one or more scalars."""
+    return torch.stack(list(terms)).sum()
 
 
 def from_corners(square: Float[Tensor, "b 4 2"], size: tuple[int, int]) -> Tensor:

@@ -21,7 +21,8 @@ from sdme.train.fast_step import Turns, from_corners
 from sdme.train.pictures import as_colours, checkerboards, stretched, table
 from sdme.train.validate import evaluating, measured_batches
 
-TURNS, STEPS = FastRegisterSettings().turns, FastRegisterSettings().steps
+_DEFAULT = FastRegisterSettings()
+TURNS, STEPS = (_DEFAULT.turns, _DEFAULT.fine_turns), _DEFAULT.steps
 COLUMNS = (
     "fixed",
     "moving",
@@ -122,10 +123,12 @@ def _stages(
 ) -> _Outcome:
     none = torch.zeros(len(batch.H), 4, 2, device=batch.H.device)
     middle = homography_from_shifts(none, fixed.size, moving.size)
-    turns = Turns(network, fixed, moving, batch.H, torch.ones_like(batch.H[:, 0, 0]))
-    voted = turns.run(middle, TURNS)
+    voted, related = middle, torch.ones_like(batch.H[:, 0, 0])
+    stages = [Turns(votes, fixed, moving, batch.H, related) for votes in network.votes]
+    for turns, count in zip(stages, TURNS, strict=False):
+        voted = turns.run(voted, count)
     refined = refine_unrolled(fixed, moving, voted, network.damping, STEPS)[-1]
-    return _Outcome(middle, voted, refined, turns.look(refined).log_error)
+    return _Outcome(middle, voted, refined, stages[-1].look(refined).log_error)
 
 
 def _measure(network: FastNetwork, batch: Batch) -> list[Tensor]:
