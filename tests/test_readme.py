@@ -38,7 +38,6 @@ def test_example_is_the_one_in_the_readme():
     assert len(EXAMPLE.read_text().splitlines()) == 5
 
 
-@pytest.mark.slow
 def test_example_runs(tmp_path):
     (tmp_path / "samples").symlink_to(ROOT / "samples")
     done = subprocess.run(

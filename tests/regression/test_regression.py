@@ -44,7 +44,7 @@ def unrelated():
     return [sdme.io.image.read_image(ROOT / path, path)[:256, :256].copy() for path in paths]
 
 
-@pytest.mark.parametrize("model", [DEFAULT_MODEL, "general"])
+@pytest.mark.parametrize("model", [DEFAULT_MODEL, pytest.param("general", marks=pytest.mark.slow)])
 def test_unrelated_images_fail(model):
     settings = RegisterSettings(max_side=QUICK_SIDE)
     result = sdme.register(*unrelated(), model=model, settings=settings)
