@@ -98,19 +98,13 @@ def stages_table(models: dict[str, Model]) -> Iterator[str]:
 
 
 def ablation_table(models: dict[str, Model]) -> Iterator[str]:
-    """Every row, sparse-to-dense: the mean of the seeds, and each seed's own."""
+    """Every row and seed, sparse-to-dense."""
     yield from header("row", [f"{SETS[g]} PE<1 / PE<3 / PE<10" for g in SETS])
     for name, title in ROWS.items():
-        if found := of_row(models, name):
-            yield row(title, [shares(found, group, "sparse-to-dense") for group in SETS])
-    yield ""
-    yield "PE<3 of each seed:"
-    yield ""
-    yield from header("row", [SETS[g] for g in SETS])
-    for name, title in ROWS.items():
-        if found := of_row(models, name):
-            cells = [below(found, group, 3.0) for group in SETS]
-            yield row(title, [" / ".join(f"{v:.3f}" for v in cell) for cell in cells])
+        for seed in SEEDS:
+            if model := models.get(f"{name}-s{seed}"):
+                cells = [shares([model], group, "sparse-to-dense") for group in SETS]
+                yield row(f"{title}, seed {seed}", cells)
 
 
 def published_table(models: dict[str, Model]) -> Iterator[str]:
@@ -126,8 +120,8 @@ def accuracy_table(models: dict[str, Model]) -> Iterator[str]:
     yield from header("set and row", [f"{k} px" for k in range(1, 11)])
     for group, title in SETS.items():
         for name in ("base", "noguidance"):
-            curves = [model.accuracy(group) for model in of_row(models, name)]
-            if curves and all(curves):
+            curves = [found for model in of_row(models, name) if (found := model.accuracy(group))]
+            if curves:
                 cells = [f"{statistics.mean(c[k] for c in curves):.3f}" for k in range(1, 11)]
                 yield row(f"{title}, {ROWS[name]}", cells)
 
@@ -202,12 +196,6 @@ def difference(
 def of_row(models: dict[str, Model], name: str) -> list[Model]:
     """The models of a row, one a seed."""
     return [models[key] for seed in SEEDS if (key := f"{name}-s{seed}") in models]
-
-
-def below(models: Sequence[Model], group: str, limit: float) -> list[float]:
-    """PE<limit of each model."""
-    found = [model.summary(group, "sparse-to-dense") for model in models]
-    return [summary.below[limit] for summary in found if summary]
 
 
 def shares(models: Sequence[Model], group: str, stage: str) -> str:
