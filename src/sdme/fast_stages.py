@@ -33,7 +33,7 @@ from sdme.stages import Clock, Sparse, device_of, fit
 from sdme.verdict import is_plausible
 
 Steps = tuple[int, int, int]  # of Lucas-Kanade at 1/2, 1/4 and 1/8
-MOST_CELLS = 20_000  # an image at 1/8; attention between all of them at 1/16 takes long
+MOST_CELLS = 20_000  # an image at 1/8: 1280x960 px take ten seconds and a gigabyte; more was not tried
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Views:
 
 
 def check_size(pair: Pair) -> None:
-    """Refuse frames on which the network would take minutes.
+    """Refuse frames larger than what was tried.
 
     Raises:
         InputError: they have more than ``MOST_CELLS``, in the geometric mean of the two.
@@ -191,6 +191,7 @@ def refine_candidates(views: Views, voted: Candidates, settings: RegisterSetting
     H = views.align(before, settings.fast.steps)
     after = _believed(views.vote(H))
     helps = (after <= believed + settings.fast.max_harm) & after.isfinite()
+    helps &= torch.tensor(_plausible(views.pair, H, settings), device=helps.device)
     return Candidates(
         torch.where(helps[:, None, None], H, before),
         torch.where(helps, after, believed),
@@ -200,8 +201,7 @@ def refine_candidates(views: Views, voted: Candidates, settings: RegisterSetting
 
 def ranking(pair: Pair, found: Candidates, settings: RegisterSettings) -> Int[Tensor, " n"]:
     """Candidates from best to worst: plausible ones first, then by predicted error."""
-    sizes, rule = (pair.fixed.size, pair.moving.size), settings.verdict
-    plausible = [is_plausible(m, *sizes, rule) for m in found.matrices.double().cpu().numpy()]
+    plausible = _plausible(pair, found.matrices, settings)
     errors = found.log_errors.cpu().tolist()
     return torch.tensor(sorted(range(len(errors)), key=lambda k: (not plausible[k], errors[k])))
 
@@ -226,6 +226,13 @@ def best_of(
         matches=matches,
         agreeing=agreeing,
     )
+
+
+def _plausible(
+    pair: Pair, matrices: Float[Tensor, "n 3 3"], settings: RegisterSettings
+) -> list[bool]:
+    sizes, rule = (pair.fixed.size, pair.moving.size), settings.verdict
+    return [is_plausible(m, *sizes, rule) for m in matrices.double().cpu().numpy()]
 
 
 def _believed(voted: Vote) -> Float[Tensor, " n"]:

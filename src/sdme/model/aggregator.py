@@ -28,7 +28,7 @@ LARGEST_TILT = 0.3  # of its last two, so that no corner comes near the horizon
 UNIT_SIDE = 128  # errors are told as if the fixed image had sides of about this many pixels
 LEAST_ERROR = 0.1  # px of it; smaller errors are all alike
 UNKNOWN_ERROR = 32.0  # px of it; what is believed before anything was learnt
-_STRIP = 32  # cells
+_STRIP = 16  # cells
 
 
 @dataclass(frozen=True)
@@ -244,13 +244,14 @@ def correlation_windows(
     excess = -width % strip
     fixed, laid = F.pad(fixed, (0, excess)), F.pad(laid, (0, excess))
     rows = laid.unfold(2, 2 * margin + 1, 1)[..., ::step].unfold(3, strip + 2 * margin, strip)
-    rows = rows.permute(0, 2, 3, 4, 1, 5)  # b, row, strip, entry in y, c, cells of the strip
-    ours = fixed.unflatten(3, (-1, strip)).permute(0, 2, 3, 4, 1)[:, :, :, None]
-    products = (ours @ rows).flatten(-2)
+    rows = rows.permute(0, 2, 3, 1, 4, 5)  # b, row, strip, c, entry in y, cells beside the strip
+    ours = fixed.unflatten(3, (-1, strip)).permute(0, 2, 3, 4, 1)  # b, row, strip, cell, c
+    products = (ours @ rows.flatten(-2)).flatten(-2)
     # one more entry a row, and what was a diagonal is a column
-    skewed = F.pad(products, (0, strip)).unflatten(-1, (strip, strip + 2 * margin + 1))
-    found = skewed[..., : 2 * margin + 1 : step]  # b, row, strip, y, cell of the strip, x
-    found = found.permute(0, 3, 5, 1, 2, 4).reshape(len(fixed), side**2, height, width + excess)
+    each = side * (strip + 2 * margin)
+    skewed = F.pad(products, (0, strip)).unflatten(-1, (strip, each + 1))[..., :each]
+    found = skewed.unflatten(-1, (side, -1))[..., : 2 * margin + 1 : step]
+    found = found.permute(0, 4, 5, 1, 2, 3).reshape(len(fixed), side**2, height, width + excess)
     return found[..., :width]
 
 

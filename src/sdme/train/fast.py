@@ -76,11 +76,15 @@ class FastRecipe(Recipe):
         return torch.cat([terms.detach(), measured])
 
     def parts(self) -> Mapping[str, list[nn.Parameter]]:
-        """The aggregators, whose gradients are of another size, and the rest."""
-        votes = [p for stage in self.network.votes for p in stage.parameters()]
-        known = {id(p) for p in votes}
+        """The aggregators, whose gradients are of other sizes, and the rest."""
+        names = "aggregator", "fine"
+        votes = {
+            name: list(stage.parameters())
+            for name, stage in zip(names, self.network.votes, strict=False)
+        }
+        known = {id(p) for parameters in votes.values() for p in parameters}
         rest = [p for p in self.network.parameters() if id(p) not in known]
-        return {"network": rest, "aggregator": votes}
+        return {"network": rest, **votes}
 
     def validate(self, store: ImageStore, settings: DataSettings, pairs: int) -> dict[str, float]:
         """See :class:`sdme.train.fast_validate.FastValidation`."""

@@ -1,6 +1,5 @@
 """Losses of the preset ``fast``: matching, votes and alignment, each on what it is used for."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -130,10 +129,10 @@ def fast_losses(
         matching.loss,
         F.binary_cross_entropy_with_logits(score, found.to(score.dtype)),
         correlation.loss,
-        sum_of(stage.error(settings) for stage in stages),
-        sum_of(stage.flow() for stage in stages),
+        torch.stack([stage.error(settings) for stage in stages]).sum(),
+        torch.stack([stage.flow() for stage in stages]).sum(),
         faded(errors, settings, related),
-        sum_of(stage.judgement() for stage in stages),
+        torch.stack([stage.judgement() for stage in stages]).sum(),
     ]
     measured = [
         found.sum() / (matching.in_view * related[:, None]).sum().clamp(min=1),
@@ -267,11 +266,6 @@ def next_start(
     start = torch.where(chosen & reached, before, start)
     start = torch.where(choice < settings.at_truth, H, start)
     return start, chosen[:, 0, 0].to(H.dtype)
-
-
-def sum_of(terms: Iterable[Tensor]) -> Tensor:
-    """Of one or more scalars."""
-    return torch.stack(list(terms)).sum()
 
 
 def from_corners(square: Float[Tensor, "b 4 2"], size: tuple[int, int]) -> Tensor:

@@ -125,7 +125,7 @@ def _stages(
     middle = homography_from_shifts(none, fixed.size, moving.size)
     voted, related = middle, torch.ones_like(batch.H[:, 0, 0])
     stages = [Turns(votes, fixed, moving, batch.H, related) for votes in network.votes]
-    for turns, count in zip(stages, TURNS, strict=False):
+    for turns, count in zip(stages, TURNS[: len(stages)], strict=True):
         voted = turns.run(voted, count)
     refined = refine_unrolled(fixed, moving, voted, network.damping, STEPS)[-1]
     return _Outcome(middle, voted, refined, stages[-1].look(refined).log_error)
