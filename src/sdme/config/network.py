@@ -52,7 +52,7 @@ class FastSettings(Settings):
     aggregator_channels: Width = Field(default=64, description="a multiple of 8")
     aggregator_depth: int = Field(default=3, ge=1, description="residual blocks")
     radius: int = Field(default=3, ge=1, description="of the correlation windows, cells")
-    scales: int = Field(default=2, ge=1, description="of the correlation windows, each twice")
+    scales: int = Field(default=2, ge=1, description="of correlation windows at 1/8, each twice")
     fine: bool = Field(default=False, description="cells at 1/4 vote after those at 1/8")
 
     @model_validator(mode="after")
