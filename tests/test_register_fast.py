@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from hand_made_fast import TINY, HandMadeFast, Oracle
 
 from sdme.config import FastRegisterSettings, RegisterSettings
 from sdme.errors import InputError
-from sdme.fast_stages import check_size
+from sdme.fast_stages import Views, check_size
 from sdme.frames import Frame, Pair, shrunk
 from sdme.io.image import read_image
 from sdme.model.aggregator import log_error_of
@@ -129,6 +130,22 @@ def test_cells_at_a_quarter_vote_last_and_judge(images):
     assert result.transform.corner_error(TRUTH) < 0.3
     # the last turns only say how good the result is, before and after Lucas-Kanade
     assert turns == [8, 8, 4, 4, 4, 4, 4]
+
+
+def test_an_implausible_refinement_is_no_answer_however_good_it_is_believed_to_be(images):
+    """A mirror image, on which the error head has no other word than on the votes."""
+    network = HandMadeFast(H)
+    network.aggregator.believed = 1.0
+    mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
+
+    class Mirroring(Views):
+        def align(self, H, steps):
+            return H @ mirror
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("sdme.register"), "Views", Mirroring)
+        result = run(images, network)
+    assert result.dense is None and result.transform.corner_error(TRUTH) < 6
 
 
 class Misled(HandMadeFast):

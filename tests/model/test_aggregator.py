@@ -26,6 +26,13 @@ def untrained():
 
 
 @pytest.fixture
+def fine():
+    """The stage at 1/4, untrained."""
+    torch.manual_seed(0)
+    return Aggregator(SETTINGS, (4, CELL)).eval().requires_grad_(False)
+
+
+@pytest.fixture
 def opinionated(untrained):
     """Random weights everywhere, also where training starts with zeros."""
     with torch.no_grad():
@@ -34,16 +41,16 @@ def opinionated(untrained):
     return untrained
 
 
-def cells_of(size):
-    """Width and height of the map at 1/8 of an image padded to multiples of 16."""
-    return tuple((side + -side % 16) // CELL for side in size)
+def cells_of(size, cell=CELL):
+    """Width and height of the map of an image padded to multiples of 16."""
+    return tuple((side + -side % 16) // cell for side in size)
 
 
-def centres(size):
-    return (pixel_grid(*cells_of(size), like=torch.zeros(1)) + 0.5) * CELL - 0.5
+def centres(size, cell=CELL):
+    return (pixel_grid(*cells_of(size, cell), like=torch.zeros(1)) + 0.5) * cell - 0.5
 
 
-def bumps(H, fixed, moving, breadth=8.0):
+def bumps(H, fixed, moving, breadth=8.0, cell=CELL):
     """Maps of which inner products are nearly exp(-d^2 / 2 breadth^2).
 
     ``d`` is the distance in the moving image, px. Random Fourier features: Rahimi and Recht 2007.
@@ -53,10 +60,10 @@ def bumps(H, fixed, moving, breadth=8.0):
     def described(points, size):
         wave = points @ frequency
         rows = torch.cat([wave.cos(), wave.sin()], -1) / 512**0.5
-        return rows.mT.unflatten(2, cells_of(size)[::-1])
+        return rows.mT.unflatten(2, cells_of(size, cell)[::-1])
 
-    ours = apply_homography(H, centres(fixed)[None])
-    return described(ours, fixed), described(centres(moving).expand(len(H), -1, -1), moving)
+    ours, theirs = apply_homography(H, centres(fixed, cell)[None]), centres(moving, cell)
+    return described(ours, fixed), described(theirs.expand(len(H), -1, -1), moving)
 
 
 def contexts(count, fixed, moving):
@@ -111,7 +118,7 @@ def interpolated(values, x, y):
     return total
 
 
-@pytest.mark.parametrize(("width", "height"), [(5, 4), (32, 3), (70, 2)])
+@pytest.mark.parametrize(("width", "height"), [(5, 4), (32, 3), (39, 2)])
 @pytest.mark.parametrize(("radius", "step"), [(1, 1), (2, 1), (2, 2), (1, 3)])
 def test_windows_of_correlation_are_inner_products(width, height, radius, step):
     margin, side = radius * step, 2 * radius + 1
@@ -160,6 +167,44 @@ def test_windows_are_bilinear_look_ups_around_where_cells_are_sent(untrained):
                 x, y = ((apply_homography(H[pair], point[None])[0] + 0.5) / cell - 0.5).tolist()
                 found = seen[0][pair, scale * side**2 + k, row, column].item()
                 assert found == pytest.approx(interpolated(values, x, y), abs=1e-4)
+
+
+def test_windows_at_a_quarter_are_bilinear_look_ups_too(fine):
+    """Four to a voting cell, then one at 1/8; against a plain loop."""
+    fixed, moving, seen = (48, 32), (64, 48), []
+    first = next(m for m in fine.modules() if isinstance(m, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    H = torch.stack([turned(30, 0.9, fixed, moving), truths(1, 8, fixed, moving)[0]])
+    sizes = (8, 12), (12, 16), (4, 6), (6, 8)
+    maps = [torch.randn(2, 6, *size) for size in sizes]
+    scales = fine.scales({4: maps[0], 8: maps[2]}, {4: maps[1], 8: maps[3]})
+    fine(scales, contexts(2, fixed, moving), H, moving, fixed)
+    side = 2 * SETTINGS.radius + 1
+    for pair, row, column in ((0, 0, 0), (0, 4, 7), (1, 7, 11), (1, 3, 4)):
+        for cell, ours, theirs in ((4, maps[0], maps[1]), (8, maps[2], maps[3])):
+            i, j = row * 4 // cell, column * 4 // cell
+            values = torch.einsum("c,cij->ij", ours[pair, :, i, j], theirs[pair])
+            for k in range(0, side**2, 5):
+                offset = torch.tensor([k % side - SETTINGS.radius, k // side - SETTINGS.radius])
+                point = (torch.tensor([j, i]) + 0.5 + offset) * cell - 0.5
+                x, y = ((apply_homography(H[pair], point[None])[0] + 0.5) / cell - 0.5).tolist()
+                channel = 4 * k + row % 2 * 2 + column % 2 if cell == 4 else 4 * side**2 + k
+                found = seen[0][pair, channel, row // 2, column // 2].item()
+                assert found == pytest.approx(interpolated(values, x, y), abs=1e-4)
+
+
+@pytest.mark.parametrize("angle", [0, 30])
+def test_shifts_at_a_quarter_are_told_in_pixels_of_the_fixed_image(fine, angle):
+    """The start puts every cell where one 4 px right of and 8 px above it belongs."""
+    H = turned(angle, 1.0)[None]
+    start = H @ translation(4, -8)
+    maps = [bumps(H, FIXED, MOVING, 5.0, 4), bumps(H, FIXED, MOVING)]
+    scales = fine.scales(*({4: a, 8: b} for a, b in zip(*maps, strict=True)))
+    vote = fine(scales, contexts(1, FIXED, MOVING), start, MOVING, FIXED)
+    middle = vote.shift[0, :, 5:-5, 5:-5].flatten(1)
+    expected = torch.tensor([[-4.0], [8.0]]).expand_as(middle)
+    torch.testing.assert_close(middle, expected, rtol=0, atol=1.0)
+    assert corner_error(vote.matrix, H, *FIXED) < 0.3 * corner_error(start, H, *FIXED)
 
 
 @pytest.mark.parametrize(("fixed", "moving"), [(FIXED, MOVING), ((100, 71), (133, 120))])

@@ -209,6 +209,8 @@ def test_masked_features_ignore_what_holds_no_data(network):
     shares = [1 - min(max(20 - 8 * c, 0), 8) / 8 for c in range(8)]
     torch.testing.assert_close(masked.valid[0, 0, 0], torch.tensor(shares))
     assert (masked.correlation[0, :, :, :2] == 0).all()
+    assert (masked.descriptors[0, :, :, :5] == 0).all()
+    assert torch.equal(masked.descriptors[0, :, :, 5:], features.descriptors[0, :, :, 5:])
     for cell, level, before in zip(LEVELS, masked.levels, features.levels, strict=True):
         assert (level.weight[0, ..., : 20 // cell] == 0).all()
         kept = -(-20 // cell)

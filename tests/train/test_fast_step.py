@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from sdme.geometry.random_warp import homography_from_shifts
 from sdme.geometry.sampling import warp
 from sdme.model.aggregator import CELL, error_of, log_error_of
 from sdme.model.fast import DESCRIPTORS, FastNetwork, cells_inside
+from sdme.refine.unrolled import refine_unrolled
 from sdme.train.fast_step import (
     FAST_NAMES,
     MEASURED,
@@ -375,6 +377,48 @@ def test_a_given_matrix_without_inverse_spoils_no_gradient(network):
     total = turns.flow() + turns.error(SETTINGS) + turns.judgement()
     assert total.isfinite()
     assert reached(network, total) >= {"aggregator.vote.weight"}
+
+
+def test_each_stage_begins_where_its_own_draws_say_and_the_last_one_judges(network, monkeypatch):
+    """Guesses at the truth; one pair goes on from the votes, the other starts far off."""
+    step, begun, ends, looked = import_module("sdme.train.fast_step"), [], [], []
+
+    def started(*given):
+        begun.append((given[2].clone(), *next_start(*given)))
+        return begun[-1][1:]
+
+    def refined(*given):
+        iterates = refine_unrolled(*given)
+        ends.append((given[2], iterates[-1]))
+        return iterates
+
+    monkeypatch.setattr(step, "next_start", started)
+    monkeypatch.setattr(step, "refine_unrolled", refined)
+    handle = network.fine.register_forward_hook(
+        lambda _, given, vote: looked.append((given[2], vote))
+    )
+    draws = chosen(2, [0.3, 0.9])
+    strengths = torch.tensor([0.0, 1.0, 0.5]).view(1, 3, 1, 1).expand(2, 3, 1, 1)
+    choices = draws.choices.clone()
+    choices[:, 0] = 0.9
+    draws = replace(draws, strengths=strengths, choices=choices)
+    *images, H = example()
+    shares = []
+    try:
+        for reach in (12, 1e-6):
+            settings = FastLossSettings(turns=1, fine_turns=1, steps=(0, 0, 1), start_shift=reach)
+            with torch.no_grad():
+                _, measured = fast_losses(network, network(*images), H, draws, settings)
+            shares.append(measured[1].item())
+    finally:
+        handle.remove()
+    (error, at_fine, _), (_, at_end, _) = begun[:2]
+    assert error.max() < 12 and not torch.equal(at_fine[1], at_end[1])
+    assert torch.equal(looked[0][0], at_fine) and torch.equal(ends[0][0], at_end)
+    assert len(looked) == 4 and torch.equal(looked[1][0], ends[0][1])
+    right = corner_error(looked[0][1].matrix, H, *FIXED) < 3
+    assert right.tolist() == [True, False]
+    assert shares == [1.0, 0.0]  # of the pair that went on; out of reach, nothing is right
 
 
 def test_images_that_share_nothing_have_finite_losses_and_gradients(network):
