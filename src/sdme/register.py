@@ -53,9 +53,11 @@ def register(
     matches gave, or the guesses if they gave nothing.
 
     With one of the preset ``fast``, ``sparse`` matches cells of 4x4 px; ``dense`` lets cells of
-    8x8 px vote on the guesses and refines the best; ``sparse-to-dense`` lets them vote on what the
-    matches gave, too. The answer is what the network believes to be closest. It is ``aligned`` only
-    where matches confirm it, and so never with ``dense``.
+    8x8 px vote on the guesses, and cells of 4x4 px after them if the network has that stage;
+    ``sparse-to-dense`` lets them vote on what the matches gave, too. The vote that is believed to
+    be best is refined; the refined one is the answer unless it is implausible or its predicted
+    error is clearly larger. The answer is ``aligned`` only where matches confirm it, and so never
+    with ``dense``.
 
     ``model`` names shipped weights or a weights file, or is a network, which is then put in
     evaluation mode and used where it lies. ``device`` is ``auto`` (CUDA where there is any)

@@ -89,13 +89,17 @@ class FastRegisterSettings(Settings):
     cells: int = Field(default=2048, ge=4, description="so many cells an image are matched at most")
     estimate: EstimateSettings = EstimateSettings(threshold=3)
     turns: int = Field(default=4, ge=0, description="of the votes at 1/8, for every candidate")
-    fine_turns: int = Field(default=3, ge=0, description="of those at 1/4, if it has such")
+    fine_turns: int = Field(default=3, ge=0, description="of those at 1/4, if the network has them")
     survivors: int | None = Field(
         default=None,
         ge=1,
         description="so many candidates, the best, go on after two turns (faster); none: all",
     )
-    refined: int = Field(default=1, ge=1, description="so many of the best candidates are refined")
+    refined: int = Field(
+        default=1,
+        ge=1,
+        description="so many of the best candidates are refined, the others dropped",
+    )
     steps: LevelSteps = Field(default=(8, 5, 4), description="of Lucas-Kanade at 1/2, 1/4 and 1/8")
     max_harm: float = Field(
         default=1,
