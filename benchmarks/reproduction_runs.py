@@ -8,10 +8,10 @@
 ``DATA`` holds ``pairs/train``, ``pairs/val``, ``photos/train`` and ``photos/val``. Each run gets a
 folder ``RUNS/NAME`` as ``sdme train`` leaves it, and in it ``pairs``, ``photos`` and
 ``plain-inference``, folders of ``sdme evaluate``. Several runs share a device (``--lanes``): while
-one compiles, another trains. Evaluations wait until nothing is left to train, as trainings beside
-them more than double their time. Interrupted or out of ``--seconds``, the same command goes on with
-what is missing, on another machine too if ``RUNS`` has the same path there: evaluations know their
-models by it.
+one compiles, another trains. Evaluations wait until no training is left to begin, as trainings
+beside them more than double their time. Interrupted or out of ``--seconds``, the same command goes
+on with what is missing, on another machine too if ``RUNS`` has the same path there: evaluations
+know their models by it.
 """
 
 import argparse
