@@ -21,6 +21,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
 import sdme
 from sdme.config import FastRegisterSettings
@@ -28,6 +29,7 @@ from sdme.data.sources import read_all
 from sdme.evaluate.case import Case
 from sdme.evaluate.metrics import case_error
 from sdme.evaluate.protocol import PROTOCOLS, case_keys, draw_case
+from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL
 
 RIGHT_BELOW, SIDE = 5.0, 128
@@ -59,12 +61,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packs", type=Path, nargs="+", required=True)
     parser.add_argument("--cases", type=int, default=3, help="a pack")
-    parser.add_argument("--protocol", choices=["paper", "native", "hard"], default="paper")
+    parser.add_argument("--protocol", choices=list(PROTOCOLS), default="paper")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--limits", action="store_true", help="compare limits")
     args = parser.parse_args()
+    network = sdme.load_network(args.model)
+    if args.limits and not isinstance(network, FastNetwork):
+        parser.error(f"--limits needs a model of the preset fast; {args.model} predicts no error")
     settings = sdme.RegisterSettings(fast=ANYTHING if args.limits else FastRegisterSettings())
-    found = list(outcomes(args.packs, args.protocol, args.cases, args.model, settings))
+    found = list(outcomes(args.packs, args.protocol, args.cases, network, settings))
     if args.limits:
         print_limits(found)
         return
@@ -78,10 +83,10 @@ def main() -> None:
 
 
 def outcomes(
-    packs: list[Path], name: str, cases: int, model: str, settings: sdme.RegisterSettings
+    packs: list[Path], name: str, cases: int, network: nn.Module, settings: sdme.RegisterSettings
 ) -> Iterator[Outcome]:
     """Every case, and its fixed image with moving images of other pictures."""
-    network, protocol = sdme.load_network(model), PROTOCOLS[name]
+    protocol = PROTOCOLS[name]
     keys = case_keys(read_all(packs).pairs, protocol, cases)
     before: list[Case] = []
     for pack, group in groupby(keys, key=lambda key: key.pair.dataset):
@@ -106,7 +111,11 @@ def print_limits(found: list[Outcome]) -> None:
         off = "".join(f"{(errors >= pixels).sum():10d}" for pixels in (3, 5, 10))
         kinds = Counter(o.kind for o in passed)
         print(f"{limit:5g}{len(errors):9d}{off}  {kinds['same pack']:10d}{kinds['other pack']:6d}")
-    print("of", Counter(o.kind for o in found))
+    drawn = Counter(o.kind for o in found)
+    print(
+        f"of {drawn['one scene']} pairs of one scene, {drawn['same pack']} unrelated of one pack "
+        f"and {drawn['other pack']} of two packs"
+    )
 
 
 def _outcome(kind: str, pack: str, case: Case, result: sdme.Registration) -> Outcome:
