@@ -33,9 +33,8 @@ from sdme.stages import Clock, Sparse, device_of, fit
 from sdme.verdict import is_plausible
 
 Steps = tuple[int, int, int]  # of Lucas-Kanade at 1/2, 1/4 and 1/8
-MOST_CELLS = (
-    20_000  # an image at 1/8: 1280x960 px take ten seconds and a gigabyte; more was not tried
-)
+# of an image, at 1/8; 1280x960 px take ten seconds and a gigabyte, more was not tried
+MOST_CELLS = 20_000
 
 
 @dataclass(frozen=True)
