@@ -76,7 +76,7 @@ class Registration:
     reason: Reason
     message: str
     transform: Transform | None
-    matches: Matches
+    matches: Matches = field(repr=False)
     model: str
     fixed_size: tuple[int, int]
     moving_size: tuple[int, int]
