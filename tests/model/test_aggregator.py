@@ -328,13 +328,15 @@ STARTS = [
 @pytest.mark.parametrize("strength", [0.0, 1.0, 30.0])
 def test_no_start_and_no_opinion_gives_what_is_not_finite(untrained, strength):
     """Several turns, the strongest of opinions, values and gradients."""
-    truth, start = truths(len(STARTS), 8), torch.tensor(STARTS)
+    start = torch.tensor(STARTS)
     for seed in range(2):
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in untrained.vote.parameters():
                 parameter.copy_(strength * torch.randn(parameter.shape, generator=generator))
-        maps = [m.requires_grad_() for m in bumps(truth, FIXED, MOVING)]
+        sizes = (cells_of(size)[::-1] for size in (FIXED, MOVING))
+        maps = [torch.randn(len(STARTS), 16, *z, generator=generator) for z in sizes]
+        maps = [F.normalize(m, dim=1).requires_grad_() for m in maps]
         scales, around = compared(untrained, maps), contexts(len(STARTS), FIXED, MOVING)
         H, total = start, torch.zeros(())
         for _ in range(3):

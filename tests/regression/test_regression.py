@@ -51,7 +51,7 @@ def test_unrelated_images_fail(model):
     assert (result.status, result.transform) == (Status.FAILED, None)
 
 
-@pytest.mark.parametrize("model", [DEFAULT_MODEL, "general"])
+@pytest.mark.parametrize("model", [DEFAULT_MODEL, pytest.param("general", marks=pytest.mark.slow)])
 def test_a_shared_logo_does_not_align_unrelated_images(model):
     logo = np.random.default_rng(0).integers(0, 2, (5, 10)).repeat(8, 0).repeat(8, 1) * 255
     pictures = unrelated()
