@@ -21,7 +21,7 @@ def test_every_case_is_stored():
 
 
 def is_slow(case):
-    return case[0] != DEFAULT_MODEL and case[2] != QUICK_SIDE
+    return case[0] != DEFAULT_MODEL
 
 
 @pytest.mark.parametrize(

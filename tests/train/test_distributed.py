@@ -117,6 +117,7 @@ def assert_close(found, true, gap):
         assert (found[name] - value).norm() < gap * value.norm(), name
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(packs, tmp_path, launched):
     """One step, and a run that is stopped, then gone on with by a single process."""
     whole = run(packs, tmp_path / "whole")
