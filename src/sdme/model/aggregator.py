@@ -45,13 +45,12 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Window:
-    """Correlation of cells around where they are sent, the shift it speaks for, px, and how surely.
+class Evidence:
+    """The shift, px, that the correlation of the cells of ``CELL`` px speaks for, and how surely.
 
-    Everything is told for the cells of ``CELL`` px; ``alike`` is the window's middle.
+    ``alike`` is the correlation where they are sent.
     """
 
-    values: Float[Tensor, "b k h w"]
     shift: Float[Tensor, "b 2 h w"]
     certainty: Float[Tensor, "b 1 h w"]
     alike: Float[Tensor, "b 1 h w"]
@@ -158,7 +157,7 @@ class Aggregator(nn.Module):
         with torch.autocast(H.device.type, enabled=False):
             height, width = contexts[0].shape[-2:]
             cells = cell_centres(width, height, CELL, like=H)
-            windows = [self._window(scale, H) for scale in scales]
+            windows = [self._windows(scale, H) for scale in scales]
             middle = apply_homography(H, cells[None])
             there = sample(contexts[1], (middle + 0.5) / CELL - 0.5).unflatten(2, (height, width))
             inside = _is_inside(middle, moving_size) & _is_inside(cells[None], fixed_size)
@@ -168,53 +167,47 @@ class Aggregator(nn.Module):
             if valid[1] is not None:
                 share = valid[1].expand(len(H), -1, -1, -1)
                 inside = inside * sample(share, (middle + 0.5) / CELL - 0.5).view_as(inside)
-            finest = windows[0]
-            entered = [
-                *(w.values for w in windows),
-                contexts[0],
-                there,
-                finest.shift / CELL,
-                inside,
-            ]
-            hidden = self.read(torch.cat(entered, dim=1))
-            shift, information = self._believed(self.vote(hidden), finest, inside)
+            found = self._evidence(windows[0], scales[0])
+            seen = [_gathered(w, scale.cell) for w, scale in zip(windows, scales, strict=True)]
+            seen += [contexts[0], there, found.shift / CELL, inside]
+            hidden = self.read(torch.cat(seen, dim=1))
+            shift, information = self._believed(self.vote(hidden), found, inside)
             matrix = self._solve(H, shift, information)
             pooled = [hidden.mean((2, 3)), _mean_where(hidden, inside)]
             # how alike the cells are there is lost in the norms, and tells strangers from partners
-            pooled += [_mean_where(x, inside) for x in (finest.alike, finest.certainty)]
+            pooled += [_mean_where(x, inside) for x in (found.alike, found.certainty)]
             spread = (information[:, 0] + information[:, 2]).mean((1, 2)), inside.mean((1, 2, 3))
             evidence = torch.cat([*pooled, torch.stack(spread, -1)], dim=-1)
             return Vote(matrix, shift, self.judge(evidence)[:, 0])
 
-    def _window(self, scale: Scale, H: Float[Tensor, "b 3 3"]) -> Window:
-        """Correlations in windows that are upright in the fixed image."""
+    def _windows(self, scale: Scale, H: Float[Tensor, "b 3 3"]) -> Float[Tensor, "b k _h _w"]:
+        """Correlations in windows that are upright in the fixed image, of the scale's cells."""
         each = len(H) // len(scale.fixed)
         fixed, moving = (
             x[:, None].expand(-1, each, -1, -1, -1).flatten(0, 1)
             for x in (scale.fixed, scale.moving)
         )
         laid = _laid_out(moving, H, scale, margin=self.radius * scale.step)
-        values = correlation_windows(fixed, laid, self.radius, scale.step)
-        share = (values * inverse_temperature(self.sharpness)).softmax(1)
+        return correlation_windows(fixed, laid, self.radius, scale.step)
+
+    def _evidence(self, windows: Float[Tensor, "b k _h _w"], scale: Scale) -> Evidence:
+        share = (windows * inverse_temperature(self.sharpness)).softmax(1)
         side = 2 * self.radius + 1
-        offsets = scale.cell * scale.step * (pixel_grid(side, side, H) - self.radius)
+        offsets = scale.cell * scale.step * (pixel_grid(side, side, share) - self.radius)
         shift = torch.einsum("bohw,oc->bchw", share, offsets)
-        certainty, alike = share.amax(1, keepdim=True), values[:, len(offsets) // 2, None]
+        told = shift, share.amax(1, keepdim=True), windows[:, len(offsets) // 2, None]
         finer = CELL // scale.cell
-        if finer == 1:
-            return Window(values, shift, certainty, alike)
-        told = (F.avg_pool2d(x, finer) for x in (shift, certainty, alike))
-        return Window(F.pixel_unshuffle(values, finer), *told)
+        return Evidence(*(told if finer == 1 else (F.avg_pool2d(x, finer) for x in told)))
 
     def _believed(
-        self, vote: Tensor, window: Window, inside: Tensor
+        self, vote: Tensor, found: Evidence, inside: Tensor
     ) -> tuple[Float[Tensor, "b 2 h w"], Float[Tensor, "b 3 h w"]]:
         """Shift, px, and information (xx, xy, yy) of every cell; none on what is out of view."""
-        shift = window.shift + self.reach * torch.tanh(vote[:, :2] / 4)
+        shift = found.shift + self.reach * torch.tanh(vote[:, :2] / 4)
         a, b, c = vote[:, 2:].unbind(1)
         a, c = F.softplus(a), F.softplus(c)  # a triangular root, so that it is never negative
         information = torch.stack([a * a, a * b, b * b + c * c], dim=1)
-        return shift, information * window.certainty * inside
+        return shift, information * found.certainty * inside
 
     def _solve(self, H: Tensor, shift: Tensor, information: Tensor) -> Float[Tensor, "b 3 3"]:
         height, width = shift.shape[-2:]
@@ -242,7 +235,8 @@ def correlation_windows(
     margin, side = radius * step, 2 * radius + 1
     strip = min(width, _STRIP)  # a strip's cells are all multiplied with all of a row
     excess = -width % strip
-    fixed, laid = F.pad(fixed, (0, excess)), F.pad(laid, (0, excess))
+    if excess:
+        fixed, laid = F.pad(fixed, (0, excess)), F.pad(laid, (0, excess))
     rows = laid.unfold(2, 2 * margin + 1, 1)[..., ::step].unfold(3, strip + 2 * margin, strip)
     rows = rows.permute(0, 2, 3, 1, 4, 5)  # b, row, strip, c, entry in y, cells beside the strip
     ours = fixed.unflatten(3, (-1, strip)).permute(0, 2, 3, 4, 1)  # b, row, strip, cell, c
@@ -263,6 +257,11 @@ def _laid_out(
     points = cell_centres(width, height, scale.cell, like=H) - margin * scale.cell
     there = (apply_homography(H, points[None]) + 0.5) / (scale.cell * scale.step) - 0.5
     return sample(moving, there.clamp(-1e4, 1e4)).unflatten(2, (height, width))
+
+
+def _gathered(windows: Float[Tensor, "b k _h _w"], cell: int) -> Float[Tensor, "b _k h w"]:
+    """Windows of all cells of that size in one of ``CELL`` px, as its channels."""
+    return windows if cell == CELL else F.pixel_unshuffle(windows, CELL // cell)
 
 
 def _is_inside(points: Float[Tensor, "b n 2"], size: tuple[int, int]) -> Tensor:

@@ -13,6 +13,7 @@ from sdme.config import DataSettings, TrainSettings
 from sdme.data.batches import Batch
 from sdme.data.store import ImageStore
 from sdme.geometry.increments import increment_grid
+from sdme.model.aggregator import Aggregator
 from sdme.model.fast import LEVELS, FastNetwork, padded_side
 from sdme.report.overlay import Picture
 from sdme.train.fast_step import FAST_NAMES, MEASURED, Draws, draw, fast_losses, with_strangers
@@ -77,11 +78,8 @@ class FastRecipe(Recipe):
 
     def parts(self) -> Mapping[str, list[nn.Parameter]]:
         """The aggregators, whose gradients are of other sizes, and the rest."""
-        names = "aggregator", "fine"
-        votes = {
-            name: list(stage.parameters())
-            for name, stage in zip(names, self.network.votes, strict=False)
-        }
+        parts = self.network.named_children()
+        votes = {name: [*part.parameters()] for name, part in parts if isinstance(part, Aggregator)}
         known = {id(p) for parameters in votes.values() for p in parameters}
         rest = [p for p in self.network.parameters() if id(p) not in known]
         return {"network": rest, **votes}
