@@ -108,7 +108,7 @@ def _decode_8(file: IO[bytes], kind: Format, label: str) -> np.ndarray:
     _checked_size(file, kind, label)
     file.seek(0)
     data = np.frombuffer(file.read(), dtype=np.uint8)
-    with _silent_stderr():
+    with silent_stderr():
         try:
             image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         except cv2.error:
@@ -197,7 +197,7 @@ def _silent_logger(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Close the C libraries' way to stderr, which no Python setting reaches."""
     with _stderr_lock, Path(os.devnull).open("w") as nothing:
         if sys.stderr is not None:
