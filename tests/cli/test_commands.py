@@ -330,7 +330,18 @@ def test_models_lists_what_is_shipped(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(weights, "records", lambda: (record,))
     assert main(["models"]) == 1
     said = capsys.readouterr()
-    assert said.out.splitlines()[1] == "tiny\tpaper\ta, b\tCC0\tnothing\tnone\twrong"
+    assert said.out.splitlines()[1] == "tiny\t\tpaper\ta, b\tCC0\tnothing\tnone\twrong"
     assert "weights missing or damaged: tiny" in said.err
     assert main(["models", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[0]["modalities"] == ["a", "b"]
+
+
+def test_models_marks_the_default(capsys):
+    from sdme.model.weights import DEFAULT_MODEL
+
+    assert main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows if row["default"]] == [DEFAULT_MODEL]
+    assert main(["models"]) == 0
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in lines if line[1] == "yes"] == [DEFAULT_MODEL]

@@ -5,7 +5,7 @@ from typing import Any
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
 
-_COLUMNS = ("name", "preset", "modalities", "licence", "training_data", "metric", "checksum")
+_COLUMNS = ("name", "default", "preset", "modalities", "licence", "training_data", "metric", "checksum")
 
 
 def models(*, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
@@ -13,7 +13,8 @@ def models(*, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
 
     Example: `sdme models`
 
-    The name goes to `sdme register --model NAME`. Exit code 1: a file is missing or damaged.
+    The name goes to `sdme register --model NAME`; without it the default runs. Exit code 1: a
+    file is missing or damaged.
 
     Parameters
     ----------
@@ -22,10 +23,10 @@ def models(*, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     quiet
         print nothing but errors
     """
-    from sdme.model.weights import records
+    from sdme.model.weights import DEFAULT_MODEL, records
 
     out = Output(as_json, quiet)
-    rows = [_row(record) for record in records()]
+    rows = [_row(record, record.name == DEFAULT_MODEL) for record in records()]
     out.result(rows)
     if not (as_json or quiet):
         _print_terminal(rows) if sys.stdout.isatty() else _print_plain(rows)
@@ -35,9 +36,10 @@ def models(*, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:
     return 1 if damaged else 0
 
 
-def _row(record: Any) -> dict[str, Any]:
+def _row(record: Any, is_default: bool) -> dict[str, Any]:
     return {
         "name": record.name,
+        "default": is_default,
         "preset": record.preset,
         "modalities": list(record.modalities),
         "licence": record.licence,
@@ -65,5 +67,7 @@ def _print_terminal(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def _text(value: str | list[str]) -> str:
+def _text(value: str | bool | list[str]) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
     return ", ".join(value) if isinstance(value, list) else value
