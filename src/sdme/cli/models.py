@@ -5,7 +5,16 @@ from typing import Any
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
 
-_COLUMNS = ("name", "default", "preset", "modalities", "licence", "training_data", "metric", "checksum")
+_COLUMNS = (
+    "name",
+    "default",
+    "preset",
+    "modalities",
+    "licence",
+    "training_data",
+    "metric",
+    "checksum",
+)
 
 
 def models(*, as_json: JsonFlag = False, quiet: QuietFlag = False) -> int:

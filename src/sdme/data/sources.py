@@ -11,7 +11,8 @@ from sdme.data.paper_sets import holds_paper_set, read_paper_set
 from sdme.errors import InputError
 
 _ACCEPTED = (
-    "a .tar pack (of pairs, or of photos) or a folder of packs, a published set (val2014_input, test_small_size, ...), a "
+    "a .tar pack (of pairs, or of photos) or a folder of packs, a published set (val2014_input, "
+    "test_small_size, ...), a "
     f"manifest ({', '.join(SUFFIXES)}), or a folder of pairs ({LAYOUTS})"
 )
 
