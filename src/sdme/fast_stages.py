@@ -17,6 +17,7 @@ from sdme.config import PAPER_SIDE, FastRegisterSettings, RegisterSettings
 from sdme.errors import InputError
 from sdme.fast_verdict import Prediction
 from sdme.frames import Frame, Matrix, Pair, shrunk
+from sdme.geometry.family import Family
 from sdme.geometry.homography import normalise
 from sdme.geometry.sampling import cell_centres
 from sdme.match import mutual_nearest_neighbours
@@ -46,14 +47,17 @@ class Cells:
 
 
 class Views:
-    """What the network sees in two frames, in the light of each other."""
+    """What the network sees in two frames, in the light of each other.
 
-    def __init__(self, network: FastNetwork, pair: Pair) -> None:
+    ``family`` is what votes and alignment keep to, given matrices of it.
+    """
+
+    def __init__(self, network: FastNetwork, pair: Pair, family: Family | None = None) -> None:
         check_size(pair)
         device = device_of(network)
         frames = (pair.fixed, pair.moving)
         seen = network(*(frame.pixels.to(device) for frame in frames))
-        self.network, self.pair = network, pair
+        self.network, self.pair, self.family = network, pair, family
         self.fixed, self.moving = (
             features.masked(frame.valid.to(device))
             for features, frame in zip(seen, frames, strict=True)
@@ -73,12 +77,13 @@ class Views:
         )
         valid = self.fixed.valid, self.moving.valid
         sizes = self.moving.size, self.fixed.size
-        return self.network.votes[stage](self._scales[stage], contexts, H, *sizes, valid)
+        votes = self.network.votes[stage]
+        return votes(self._scales[stage], contexts, H, *sizes, valid, self.family)
 
     def align(self, H: Float[Tensor, "n 3 3"], steps: Steps) -> Float[Tensor, "n 3 3"]:
         """Lucas-Kanade from each matrix."""
         pair = self.fixed.repeated(len(H)), self.moving.repeated(len(H))
-        return refine_unrolled(*pair, H, self.network.damping, steps)[-1]
+        return refine_unrolled(*pair, H, self.network.damping, steps, self.family)[-1]
 
     def on_device(self, matrices: Sequence[Matrix]) -> Float[Tensor, "n 3 3"]:
         """Matrices as the network takes them."""
@@ -142,7 +147,7 @@ def best_cells(features: FastFeatures, frame: Frame, most: int) -> Cells:
 
 
 def match_cells(views: Views, settings: RegisterSettings, clock: Clock) -> Sparse:
-    """Match the cells of two frames and fit a homography to the matches."""
+    """Match the cells of two frames and fit a transform to the matches."""
     fast = settings.fast
     with clock.stage("match"):
         fixed, moving = views.cells(fast.cells)
@@ -152,7 +157,8 @@ def match_cells(views: Views, settings: RegisterSettings, clock: Clock) -> Spars
         score = found.scores.cpu().numpy()
     with clock.stage("estimate"):
         counts, points = (len(fixed.points), len(moving.points)), (points0, points1)
-        return fit(views.pair, points, score, counts, fast.estimate, settings.verdict, "cells")
+        rules, kind = (fast.estimate, settings.verdict), settings.transform
+        return fit(views.pair, points, score, counts, *rules, matched="cells", kind=kind)
 
 
 def starts(

@@ -9,7 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sdme.config import Kind
 from sdme.errors import InputError
+from sdme.geometry.family import Family
+from sdme.geometry.fit import nearest_of_kind
 from sdme.geometry.homography import centred_placement
 from sdme.geometry.sampling import resize_image, resize_matrix
 from sdme.io.image import MIN_SIDE, read_image, to_network_input, valid_mask
@@ -71,18 +74,35 @@ class Pair:
         """Matrix between the images for one between the frames."""
         return _normalised(np.linalg.inv(self.moving.scale) @ matrix @ self.fixed.scale)
 
-    def transform(self, matrix: Matrix | None) -> Transform | None:
-        """The transform between the images for a matrix between the frames."""
+    def transform(self, matrix: Matrix | None, kind: Kind = "homography") -> Transform | None:
+        """The transform between the images for a matrix between the frames.
+
+        One of a smaller ``kind`` is exactly of it: what rounding between the frames left over is
+        taken out.
+        """
         if matrix is None:
             return None
         sizes = self.fixed.image_size, self.moving.image_size
-        return Transform(self.in_images(matrix), *sizes)
+        found = nearest_of_kind(self.in_images(matrix), kind, sizes[0])
+        return Transform(found, *sizes, kind)
 
-    def guesses(self, initial: Transform | None) -> list[Matrix]:
+    def family(self, kind: Kind) -> Family:
+        """The transforms of a kind between the images, as they are between the frames."""
+        scale = self.fixed.scale
+        return Family(kind, float(scale[0, 0] / scale[1, 1]))
+
+    def within(self, matrix: Matrix, kind: Kind) -> Matrix:
+        """The matrix between the frames of the nearest transform of a kind between the images."""
+        if kind == "homography":
+            return matrix
+        nearest = nearest_of_kind(self.in_images(matrix), kind, self.fixed.image_size)
+        return self.in_frames(nearest)
+
+    def guesses(self, initial: Transform | None, kind: Kind = "homography") -> list[Matrix]:
         """Where refinement may start without matches, as matrices between the frames.
 
         The given transform; without one the fixed image on the middle of the moving one, and if
-        their sizes differ also stretched over it.
+        their sizes differ also stretched over it. In place of each the nearest one of the kind.
 
         Raises:
             InputError: ``initial`` was made for images of other sizes.
@@ -95,12 +115,14 @@ class Pair:
                     f"and a moving one of {_text(initial.moving_size)} px, but these are "
                     f"{_text(sizes[0])} and {_text(sizes[1])} px; give the images it was made for"
                 )
-            return [self.in_frames(initial.matrix)]
+            return [self.within(self.in_frames(initial.matrix), kind)]
         centred = centred_placement(*sizes).double().numpy()
         if sizes[0] == sizes[1]:
             return [self.in_frames(centred)]
         stretched = resize_matrix(*(m / f for f, m in zip(*sizes, strict=True))).numpy()
-        return [self.in_frames(centred), self.in_frames(stretched)]
+        if kind in ("translation", "euclidean"):
+            return [self.in_frames(centred)]
+        return [self.within(self.in_frames(guess), kind) for guess in (centred, stretched)]
 
 
 def make_frame(source: ImageSource, name: str, max_side: int) -> Frame:

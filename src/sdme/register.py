@@ -47,6 +47,7 @@ def register(
     ``settings.max_side`` are shrunk for the network, and everything returned is in pixels of the
     originals. ``settings.stages`` says what runs. A guess is ``initial``; without one the fixed
     image is laid on the middle of the moving one, and if their sizes differ also stretched over it.
+    The answer is of the kind ``settings.transform``; guesses are brought to it first.
 
     With a network of the preset ``paper``, ``sparse`` matches keypoints; ``dense`` refines each
     guess on structure maps, and the better answer counts; ``sparse-to-dense`` refines what the
@@ -78,7 +79,7 @@ def register(
             pair = Pair(
                 make_frame(fixed, "fixed image", side), make_frame(moving, "moving image", side)
             )
-            guesses = pair.guesses(initial)
+            guesses = pair.guesses(initial, settings.transform)
         blank = [frame.name for frame in (pair.fixed, pair.moving) if frame.is_blank]
         if blank:
             found = Found(verdict_on(pair, blank, None, None, settings))
@@ -86,18 +87,18 @@ def register(
             found = _with_fast(network, pair, guesses, settings, clock)
         else:
             found = _with_paper(network, pair, guesses, settings, clock)
-    verdict = found.verdict
+    verdict, kind = found.verdict, settings.transform
     return Registration(
         status=verdict.status,
         reason=verdict.reason,
         message=verdict.message,
-        transform=pair.transform(verdict.matrix),
+        transform=pair.transform(verdict.matrix, kind),
         matches=_matches(pair, found.sparse),
         model=type(model).__name__ if isinstance(model, nn.Module) else str(model),
         fixed_size=pair.fixed.image_size,
         moving_size=pair.moving.image_size,
-        sparse=pair.transform(found.sparse.answer) if found.sparse else None,
-        dense=pair.transform(found.dense) if verdict.matrix is not None else None,
+        sparse=pair.transform(found.sparse.answer, found.sparse.kind) if found.sparse else None,
+        dense=pair.transform(found.dense if verdict.matrix is not None else None, kind),
         residual_before=found.residual_before,
         residual_after=found.residual_after,
         predicted_error=found.predicted_error,
@@ -132,7 +133,8 @@ def _with_paper(
         sparse = match_and_estimate(pair, views, settings, clock)
     if settings.stages != "sparse":
         with clock.stage("refine"):
-            dense = refine_best(views, sparse, guesses, settings)
+            family = pair.family(settings.transform)
+            dense = refine_best(views, sparse, guesses, settings, family)
     verdict = verdict_on(pair, [], sparse, dense, settings)
     if dense is None:
         return Found(verdict, sparse)
@@ -149,7 +151,7 @@ def _with_fast(
     """Match cells; let them vote on what the matches gave and on the guesses; refine the best."""
     sparse = None
     with clock.stage("extract"):
-        views = Views(network, pair)
+        views = Views(network, pair, pair.family(settings.transform))
     if settings.stages != "dense":
         sparse = match_cells(views, settings, clock)
     if settings.stages == "sparse":

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sdme.config import EstimateSettings, RegisterSettings, VerdictSettings
-from sdme.estimate import estimate_homography
+from sdme.config import EstimateSettings, Kind, RegisterSettings, VerdictSettings
+from sdme.estimate import Estimate, estimate, estimate_homography
 from sdme.frames import Frame, Matrix, Pair
+from sdme.geometry.family import Family
 from sdme.match import mutual_nearest_neighbours
 from sdme.model.keypoints import detect_keypoints, gather_descriptors
 from sdme.refine.agreement import agreement, chance_agreement
@@ -70,7 +71,10 @@ class View:
 
 @dataclass(frozen=True)
 class Sparse:
-    """Matched points in frame pixels; ``answer`` is ``None`` unless the matrix stands."""
+    """Matched points in frame pixels; ``answer`` is ``None`` unless the matrix stands.
+
+    ``kind`` is what was fitted to them.
+    """
 
     fixed: Float[np.ndarray, "n 2"]
     moving: Float[np.ndarray, "n 2"]
@@ -78,6 +82,7 @@ class Sparse:
     inlier: Bool[np.ndarray, " n"]
     evidence: SparseEvidence
     answer: Matrix | None
+    kind: Kind = "homography"
 
     def distances(self, matrix: Matrix) -> Float[np.ndarray, " n"]:
         """How far, px, the matrix leaves every fixed point from its match; there must be one."""
@@ -112,7 +117,7 @@ def look(network: nn.Module, frame: Frame, settings: RegisterSettings) -> View:
 def match_and_estimate(
     pair: Pair, views: tuple[View, View], settings: RegisterSettings, clock: Clock
 ) -> Sparse:
-    """Match the keypoints of two views and fit a homography to the matches."""
+    """Match the keypoints of two views and fit a transform to the matches."""
     fixed, moving = views
     with clock.stage("match"):
         found = mutual_nearest_neighbours(fixed.descriptors, moving.descriptors)
@@ -121,7 +126,9 @@ def match_and_estimate(
         score = found.scores.cpu().numpy()
     with clock.stage("estimate"):
         counts = len(fixed.points), len(moving.points)
-        return fit(pair, (points0, points1), score, counts, settings.estimate, settings.verdict)
+        points = points0, points1
+        rules = settings.estimate, settings.verdict
+        return fit(pair, points, score, counts, *rules, kind=settings.transform)
 
 
 def fit(
@@ -132,19 +139,41 @@ def fit(
     settings: EstimateSettings,
     verdict: VerdictSettings,
     matched: str = "keypoints",
+    kind: Kind = "homography",
 ) -> Sparse:
-    """Fit a homography to matched points, of which ``counts`` were to be had; and judge it.
+    """Fit a transform of a kind to matched points, of which ``counts`` were to be had; judge it.
 
-    ``matched`` says what kind of points they are.
+    ``matched`` says what sort of points they are.
     """
-    estimate = estimate_homography(*points, settings)
+    found = fit_between_images(pair, points, kind, settings)
     too_few = min(counts) < settings.min_matches
-    reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(estimate.reason or "none")
-    inliers = int(estimate.inlier.sum())
-    evidence = SparseEvidence(estimate.matrix, reason, counts, len(score), inliers, matched)
+    reason = Reason.TOO_FEW_KEYPOINTS if too_few else Reason(found.reason or "none")
+    inliers = int(found.inlier.sum())
+    evidence = SparseEvidence(found.matrix, reason, counts, len(score), inliers, matched)
     reason = judge_sparse(evidence, pair.fixed.size, pair.moving.size, verdict)
-    answer = estimate.matrix if reason is Reason.NONE else None
-    return Sparse(*points, score, estimate.inlier, evidence, answer)
+    answer = found.matrix if reason is Reason.NONE else None
+    return Sparse(*points, score, found.inlier, evidence, answer, kind)
+
+
+def fit_between_images(
+    pair: Pair,
+    points: tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]],
+    kind: Kind,
+    settings: EstimateSettings,
+) -> Estimate:
+    """The matrix between the frames whose transform between the *images* is of a kind.
+
+    Points and threshold are in frame pixels. A homography between images is one between frames;
+    all else is fitted to the points in the images, where it is what its name says.
+    """
+    if kind == "homography":
+        return estimate_homography(*points, settings)
+    in_images = pair.fixed.in_image(points[0]), pair.moving.in_image(points[1])
+    threshold = settings.threshold / np.sqrt(np.linalg.det(pair.moving.scale[:2, :2]))
+    settings = settings.model_copy(update={"threshold": float(threshold)})
+    found = estimate(*in_images, kind, settings)
+    matrix = None if found.matrix is None else pair.in_frames(found.matrix)
+    return replace(found, matrix=matrix)
 
 
 def refine_best(
@@ -152,22 +181,31 @@ def refine_best(
     sparse: Sparse | None,
     guesses: list[Matrix],
     settings: RegisterSettings,
+    family: Family | None = None,
 ) -> Dense:
-    """Refine the matches' answer; without one refine each guess, of which the best counts."""
+    """Refine the matches' answer; without one refine each guess, of which the best counts.
+
+    All of them are of the ``family``.
+    """
     if sparse is not None and sparse.answer is not None:
-        return with_drift(refine_from(sparse.answer, views, settings), sparse)
-    answers = [refine_from(guess, views, settings) for guess in guesses]
+        return with_drift(refine_from(sparse.answer, views, settings, family), sparse)
+    answers = [refine_from(guess, views, settings, family) for guess in guesses]
     return max(answers, key=lambda a: (a.evidence.accepted, a.evidence.agreement))
 
 
-def refine_from(start: Matrix, views: tuple[View, View], settings: RegisterSettings) -> Dense:
+def refine_from(
+    start: Matrix,
+    views: tuple[View, View],
+    settings: RegisterSettings,
+    family: Family | None = None,
+) -> Dense:
     """Refine; then ask how well the maps agree, and how well mirrored ones would."""
     fixed, moving = views
     maps, weights = (fixed.structure, moving.structure), (fixed.weight, moving.weight)
     initial = torch.from_numpy(start)[None].to(fixed.weight.device)
-    found = refine(*maps, initial, *weights, settings.refine)
+    found = refine(*maps, initial, *weights, settings.refine, family)
     reached = agreement(*maps, found.proposed, *weights).item()
-    chance = chance_agreement(*maps, initial, *weights, settings.refine).max().item()
+    chance = chance_agreement(*maps, initial, *weights, settings.refine, family).max().item()
     proposed = found.proposed[0].cpu().numpy()
     evidence = DenseEvidence(proposed, bool(found.accepted), reached, chance)
     return Dense(evidence, found.residual_before.item(), found.residual_after.item())

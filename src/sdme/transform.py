@@ -4,18 +4,16 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import cv2
 import numpy as np
 
-from sdme.config import MAX_PIXELS, Interpolation
+from sdme.config import KINDS, MAX_PIXELS, Interpolation, Kind
 from sdme.errors import InputError
 from sdme.files import write_text
 from sdme.geometry.mapping import frame_centre, map_points, mean_corner_error
 
-Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 FORMAT, VERSION = "sdme-transform", 1
 
 _FLAGS = {

@@ -42,8 +42,10 @@ class Oracle(Aggregator):
     truth = None
     believed = None
 
-    def forward(self, scales, contexts, H, moving_size, fixed_size, valid=(None, None)):
-        vote = super().forward(scales, contexts, H, moving_size, fixed_size, valid)
+    def forward(
+        self, scales, contexts, H, moving_size, fixed_size, valid=(None, None), family=None
+    ):
+        vote = super().forward(scales, contexts, H, moving_size, fixed_size, valid, family)
         square = corners(*fixed_size, like=H)
         gap = apply_homography(H, square) - apply_homography(self.truth.to(H), square)
         error = gap.norm(dim=-1).mean(-1)

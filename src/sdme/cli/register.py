@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
-from sdme.config import Interpolation, RegisterSettings, Stages
+from sdme.config import Interpolation, Kind, RegisterSettings, Stages
 
 if TYPE_CHECKING:
     from sdme.report.output import SavedFiles
@@ -33,6 +33,7 @@ def register(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     model: str | None = None,
     stages: Stages = _DEFAULTS.stages,
+    transform: Kind = _DEFAULTS.transform,
     initial: Path | None = None,
     device: str = "auto",
     max_side: Annotated[int, Parameter(validator=Number(gte=32))] | None = None,
@@ -63,6 +64,8 @@ def register(
         name of shipped weights (see `sdme models`) or a .safetensors file
     stages
         matched points, fine alignment from the initial guess, or both in turn
+    transform
+        what is looked for: a shift alone, with a turn, with a scale, an affine map or a homography
     initial
         transform file to start from, for images that only fine alignment brings together
     device
@@ -98,7 +101,7 @@ def register(
             fixed_image,
             moving_image,
             model=model or DEFAULT_MODEL,
-            settings=RegisterSettings(stages=stages, max_side=max_side),
+            settings=RegisterSettings(stages=stages, transform=transform, max_side=max_side),
             initial=guess,
             device=device,
             progress=lambda stage: progress(_STAGES.get(stage, "loading the network")),

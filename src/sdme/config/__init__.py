@@ -3,12 +3,14 @@
 from sdme.config.base import Settings
 from sdme.config.network import AnyNetworkSettings, FastSettings, NetworkSettings
 from sdme.config.registration import (
+    KINDS,
     MAX_PIXELS,
     PAPER_SIDE,
     EstimateSettings,
     FastRegisterSettings,
     Interpolation,
     KeypointSettings,
+    Kind,
     RefineSettings,
     RegisterSettings,
     Stages,
@@ -17,6 +19,7 @@ from sdme.config.registration import (
 from sdme.config.training import DataSettings, FastLossSettings, LossSettings, TrainSettings
 
 __all__ = [
+    "KINDS",
     "MAX_PIXELS",
     "PAPER_SIDE",
     "AnyNetworkSettings",
@@ -27,6 +30,7 @@ __all__ = [
     "FastSettings",
     "Interpolation",
     "KeypointSettings",
+    "Kind",
     "LossSettings",
     "NetworkSettings",
     "RefineSettings",

@@ -1,6 +1,6 @@
 """Settings of a registration, from keypoints to the verdict."""
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,8 @@ from sdme.config.base import LevelSteps, Settings
 
 Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
 Stages = Literal["sparse", "dense", "sparse-to-dense"]
+Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
+KINDS: tuple[Kind, ...] = get_args(Kind)  # each contains the ones before it
 PAPER_SIDE = 640  # px; what networks of the preset paper are given unless another side is asked for
 MAX_PIXELS = 400_000_000  # of an image that is read, and of a grid that is warped onto
 
@@ -127,6 +129,9 @@ class RegisterSettings(Settings):
     """The whole pipeline; ``keypoints`` to ``refine`` are for the preset ``paper``."""
 
     stages: Stages = "sparse-to-dense"
+    transform: Kind = Field(
+        default="homography", description="the family that the answer is looked for in"
+    )
     max_side: int | None = Field(
         default=None,
         ge=32,

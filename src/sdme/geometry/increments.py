@@ -83,7 +83,7 @@ def to_unit(width: int, height: int, like: Tensor) -> Float[Tensor, "3 3"]:
     return out
 
 
-def solve_spd(hessian: Float[Tensor, "b 8 8"], right: Float[Tensor, "b 8"]) -> Float[Tensor, "b 8"]:
+def solve_spd(hessian: Float[Tensor, "b n n"], right: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
     """Solve positive definite systems without ever waiting for the device.
 
     On CUDA by eliminations that a compiler fuses and a graph may capture; elsewhere by LAPACK. What

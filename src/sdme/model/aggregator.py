@@ -17,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sdme.config import FastSettings
+from sdme.geometry.family import Family
 from sdme.geometry.homography import apply_homography, normalise
-from sdme.geometry.increments import increment, increment_grid, solve_spd
+from sdme.geometry.increments import increment_grid, solve_spd
 from sdme.geometry.sampling import cell_centres, pixel_grid, sample
 from sdme.model.strided import Residual
 
@@ -148,11 +149,13 @@ class Aggregator(nn.Module):
         moving_size: tuple[int, int],
         fixed_size: tuple[int, int],
         valid: tuple[Tensor | None, Tensor | None] = (None, None),
+        family: Family | None = None,
     ) -> Vote:
         """One turn from ``H``, which maps fixed to moving pixels; sizes are (width, height).
 
         There may be several ``H`` for each pair of the scales, one after the other. ``valid`` are
-        the shares of the fixed and of the moving cells that hold data, where not all do.
+        the shares of the fixed and of the moving cells that hold data, where not all do. A
+        ``family`` that holds ``H`` also holds the better one, but for rounding.
         """
         with torch.autocast(H.device.type, enabled=False):
             height, width = contexts[0].shape[-2:]
@@ -172,7 +175,7 @@ class Aggregator(nn.Module):
             seen += [contexts[0], there, found.shift / CELL, inside]
             hidden = self.read(torch.cat(seen, dim=1))
             shift, information = self._believed(self.vote(hidden), found, inside)
-            matrix = self._solve(H, shift, information)
+            matrix = self._solve(H, shift, information, family)
             pooled = [hidden.mean((2, 3)), _mean_where(hidden, inside)]
             # how alike the cells are there is lost in the norms, and tells strangers from partners
             pooled += [_mean_where(x, inside) for x in (found.alike, found.certainty)]
@@ -209,7 +212,10 @@ class Aggregator(nn.Module):
         information = torch.stack([a * a, a * b, b * b + c * c], dim=1)
         return shift, information * found.certainty * inside
 
-    def _solve(self, H: Tensor, shift: Tensor, information: Tensor) -> Float[Tensor, "b 3 3"]:
+    def _solve(
+        self, H: Tensor, shift: Tensor, information: Tensor, family: Family | None = None
+    ) -> Float[Tensor, "b 3 3"]:
+        family = family or Family()
         height, width = shift.shape[-2:]
         grid = increment_grid(width, height, CELL, H.device)
         sx, sy = (shift / grid.half[:, None, None]).unbind(1)
@@ -217,10 +223,13 @@ class Aggregator(nn.Module):
         fields = torch.stack([xx, xy, yy, xx * sx + xy * sy, xy * sx + yy * sy], dim=1)
         hessian, gradient = grid.equations(fields / (height * width))
         damping = (hessian.diagonal(dim1=-2, dim2=-1) + 1e-3) * self.damping.clamp(-12, 4).exp()
-        step = solve_spd(hessian + torch.diag_embed(damping + 1e-6), gradient)
-        step = torch.nan_to_num(step).clamp(-LARGEST_STEP, LARGEST_STEP)
-        step = torch.cat([step[:, :6], step[:, 6:].clamp(-LARGEST_TILT, LARGEST_TILT)], dim=1)
-        return normalise(H @ grid.from_unit @ increment(step) @ grid.to_unit)
+        damped = hessian + torch.diag_embed(damping + 1e-6)
+        if family.is_everything:
+            step = torch.nan_to_num(solve_spd(damped, gradient)).clamp(-LARGEST_STEP, LARGEST_STEP)
+            step = torch.cat([step[:, :6], step[:, 6:].clamp(-LARGEST_TILT, LARGEST_TILT)], dim=1)
+        else:
+            step = family.step(damped, gradient, grid, LARGEST_STEP)
+        return normalise(H @ grid.from_unit @ family.increment(step) @ grid.to_unit)
 
 
 def correlation_windows(

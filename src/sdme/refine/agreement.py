@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sdme.config import RefineSettings
+from sdme.geometry.family import Family
 from sdme.geometry.sampling import warp
 from sdme.refine.lucas_kanade import refine
 
@@ -43,6 +44,7 @@ def chance_agreement(
     fixed_weight: Float[Tensor, "1 1 h w"],
     moving_weight: Float[Tensor, "1 1 h2 w2"],
     settings: RefineSettings | None = None,
+    family: Family | None = None,
 ) -> Float[Tensor, "3"]:
     """Agreement that refinement reaches on maps that have nothing to do with each other.
 
@@ -57,5 +59,5 @@ def chance_agreement(
         moving_weight.expand(count, -1, -1, -1),
     )
     maps, weights = (mirrored, moving_map), (mirrored_weight, moving_weight)
-    found = refine(*maps, initial.expand(count, -1, -1), *weights, settings)
+    found = refine(*maps, initial.expand(count, -1, -1), *weights, settings, family)
     return agreement(*maps, found.matrix, *weights)

@@ -1,8 +1,9 @@
 """Batched inverse-compositional Lucas-Kanade on feature maps (METHOD: registration, refine).
 
-Minimises the weighted squared difference of two maps over homographies. The increment acts on the
-fixed image (Baker and Matthews, "Lucas-Kanade 20 Years On", 2004, section 3.2), so its Jacobian is
-computed once; :mod:`sdme.geometry.increments` has the normal equations. They are solved in float64.
+Minimises the weighted squared difference of two maps over homographies, or over a family of them
+(:mod:`sdme.geometry.family`). The increment acts on the fixed image (Baker and Matthews,
+"Lucas-Kanade 20 Years On", 2004, section 3.2), so its Jacobian is computed once;
+:mod:`sdme.geometry.increments` has the normal equations. They are solved in float64.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sdme.config import RefineSettings
+from sdme.geometry.family import Family
 from sdme.geometry.homography import apply_homography, corners, invert, normalise
-from sdme.geometry.increments import increment, increment_grid, to_unit
+from sdme.geometry.increments import increment_grid, to_unit
 from sdme.geometry.sampling import inside, pixel_grid, sample
 
 _MIN_SIDE = 4
@@ -48,6 +50,7 @@ def refine(
     fixed_weight: Float[Tensor, "b 1 h w"] | None = None,
     moving_weight: Float[Tensor, "b 1 h2 w2"] | None = None,
     settings: RefineSettings | None = None,
+    family: Family | None = None,
 ) -> Refinement:
     """Improve homographies so that the moving map, warped, looks like the fixed map.
 
@@ -60,11 +63,13 @@ def refine(
     to ``settings.max_gain`` as the change of the gradient suggests. A pair stops by itself when a
     step moves no corner by ``settings.tolerance`` px. Where nothing overlaps, or the fixed map is
     flat, there is nothing to refine: ``accepted`` is False and the initial matrix stands.
+
+    A ``family`` that holds the initial matrices also holds the refined ones.
     """
     settings = settings or RefineSettings()
     with torch.autocast(fixed_map.device.type, enabled=False):
         problem = _Problem(fixed_map, moving_map, fixed_weight, moving_weight)
-        return _minimise(problem, initial, settings)
+        return _minimise(problem, initial, settings, family or Family())
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,13 @@ class _Problem:
         return _Equations(residual, overlap, hessian, gradient)
 
 
-def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> Refinement:
+def _minimise(
+    problem: _Problem, initial: Tensor, settings: RefineSettings, family: Family
+) -> Refinement:
     from_unit = initial.double() @ invert(problem.to_unit)
     square = 2 * corners(2, 2, like=from_unit) - 1
     sign = _determinant(from_unit).sign()
+    basis = None if family.is_everything else family.basis(problem.grid, like=from_unit)
     first = here = problem.equations(from_unit)
     usable = _is_sane(from_unit, square, sign) & first.residual.isfinite()
     usable &= first.hessian.diagonal(dim1=-2, dim2=-1).amin(-1) > 0
@@ -147,8 +155,8 @@ def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> R
     for _ in range(settings.iterations):
         if not active.any():
             break
-        step = gain[:, None] * _gauss_newton_step(here, damping)
-        trial = from_unit @ invert(increment(step))
+        step = gain[:, None] * _gauss_newton_step(here, damping, basis)
+        trial = from_unit @ invert(family.increment(step))
         moved = apply_homography(trial, square) - apply_homography(from_unit, square)
         there = problem.equations(trial)
         better = active & _is_sane(trial, square, sign) & (there.residual <= here.residual)
@@ -172,11 +180,18 @@ def _minimise(problem: _Problem, initial: Tensor, settings: RefineSettings) -> R
     )
 
 
-def _gauss_newton_step(equations: _Equations, damping: Float[Tensor, " b"]) -> Float[Tensor, "b 8"]:
-    diagonal = equations.hessian.diagonal(dim1=-2, dim2=-1)
-    damped = equations.hessian + torch.diag_embed(diagonal * damping[:, None])
+def _gauss_newton_step(
+    equations: _Equations, damping: Float[Tensor, " b"], basis: Float[Tensor, "8 k"] | None
+) -> Float[Tensor, "b 8"]:
+    """The damped step, among the combinations of the basis's columns if there is one."""
+    hessian, gradient = equations.hessian, equations.gradient
+    if basis is not None:
+        hessian, gradient = basis.T @ hessian @ basis, gradient @ basis
+    diagonal = hessian.diagonal(dim1=-2, dim2=-1)
+    damped = hessian + torch.diag_embed(diagonal * damping[:, None])
     factor = torch.linalg.cholesky_ex(damped).L
-    return torch.cholesky_solve(equations.gradient[..., None], factor)[..., 0]
+    step = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
+    return step if basis is None else step @ basis.T
 
 
 def _secant_gain(

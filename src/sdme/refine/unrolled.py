@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sdme.geometry.family import Family
 from sdme.geometry.homography import apply_homography, normalise
-from sdme.geometry.increments import IncrementGrid, increment, increment_grid, solve_spd
+from sdme.geometry.increments import IncrementGrid, increment_grid, solve_spd
 from sdme.geometry.sampling import cell_centres, sample
 from sdme.model.fast import LEVELS, FastFeatures, Level, cells_inside
 
@@ -25,17 +26,19 @@ def refine_unrolled(
     H: Float[Tensor, "b 3 3"],
     damping: Float[Tensor, "levels 8"],
     steps: tuple[int, int, int],
+    family: Family | None = None,
 ) -> list[Float[Tensor, "b 3 3"]]:
     """All iterates from ``H``, which maps fixed to moving pixels, the best one last.
 
     ``damping`` is the logarithm of the Levenberg factor of each parameter, finest level first, and
     ``steps`` the number of iterations at 1/2, 1/4 and 1/8. What overlaps nowhere stays as it is.
+    A ``family`` that holds ``H`` also holds all iterates, but for rounding.
     """
     iterates = []
     with torch.autocast(H.device.type, enabled=False):
         for k in reversed(range(len(LEVELS))):
             levels = fixed.levels[k], moving.levels[k]
-            level = _Alignment(*levels, fixed.size, moving.size, LEVELS[k])
+            level = _Alignment(*levels, fixed.size, moving.size, LEVELS[k], family or Family())
             factor = damping[k].clamp(-12, 4).exp()
             for _ in range(steps[k]):
                 H = level.better(H, factor)
@@ -53,8 +56,9 @@ class _Alignment:
         fixed_size: tuple[int, int],
         moving_size: tuple[int, int],
         cell: int,
+        family: Family,
     ) -> None:
-        self.values, self.cell = fixed.values, cell
+        self.values, self.cell, self.family = fixed.values, cell, family
         height, width = fixed.values.shape[-2:]
         self.grid: IncrementGrid = increment_grid(width, height, cell, fixed.values.device)
         self.points = cell_centres(width, height, cell, like=fixed.values)[None]
@@ -81,7 +85,11 @@ class _Alignment:
         hessian, gradient = self.grid.equations(fields / self.points.shape[1])
         diagonal = hessian.diagonal(dim1=-2, dim2=-1)
         least = _LEAST_CURVATURE + 1e-6 * diagonal.amax(1, keepdim=True)
-        step = solve_spd(hessian + torch.diag_embed(diagonal * factor + least), gradient)
-        step = torch.nan_to_num(step).clamp(-_LARGEST_STEP, _LARGEST_STEP)
-        moved = H @ self.grid.from_unit @ increment(-step) @ self.grid.to_unit
+        damped = hessian + torch.diag_embed(diagonal * factor + least)
+        if self.family.is_everything:
+            step = torch.nan_to_num(solve_spd(damped, gradient))
+            step = step.clamp(-_LARGEST_STEP, _LARGEST_STEP)
+        else:
+            step = self.family.step(damped, gradient, self.grid, _LARGEST_STEP)
+        moved = H @ self.grid.from_unit @ self.family.increment(-step) @ self.grid.to_unit
         return normalise(moved)
