@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdme import InputError, Transform
-from sdme.transform import warp_array
+from sdme.warping import warp_array
 
 SHIFT = np.array([[1.0, 0, 3], [0, 1, 2], [0, 0, 1]])
 DTYPES = ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "int64"]

@@ -13,7 +13,7 @@ from sdme.evaluate.protocol import (
     case_keys,
     draw_case,
 )
-from sdme.transform import warp_array
+from sdme.warping import warp_array
 
 PAPER = PROTOCOLS["paper"]
 

@@ -20,7 +20,7 @@ from sdme.geometry.mapping import frame_centre, frame_corners, map_points
 from sdme.io.image import encode_image
 from sdme.report.overlay import Picture, checkerboard, to_picture
 from sdme.report.page import shrunk
-from sdme.transform import warp_array
+from sdme.warping import warp_array
 
 TRUE_OUTLINE, ESTIMATED_OUTLINE = (86, 200, 255), (255, 120, 20)
 OTHER_OUTLINE = (240, 228, 66)
