@@ -19,6 +19,7 @@ Map of the modules, from the door to the core:
 - :mod:`sdme.match`, :mod:`sdme.estimate`, :mod:`sdme.refine`: what the stages are made of
 - :mod:`sdme.model`: the networks of both presets, keypoints and the shipped weights
 - :mod:`sdme.io`: images and tables of points
+- :mod:`sdme.exchange`: transforms in the files of other programs
 - :mod:`sdme.transform`, :mod:`sdme.geometry`: transforms as values, homography algebra
 - :mod:`sdme.losses`, :mod:`sdme.data`, :mod:`sdme.train`, :mod:`sdme.evaluate`: learning and
   measuring
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sdme.config import RegisterSettings
     from sdme.errors import InputError, SdmeError
+    from sdme.exchange.formats import export_transform, read_transform
     from sdme.io.image import read_image, write_image
     from sdme.model.weights import load_network
     from sdme.model.weights import records as models
@@ -52,9 +54,11 @@ __all__ = [
     "SdmeError",
     "Status",
     "Transform",
+    "export_transform",
     "load_network",
     "models",
     "read_image",
+    "read_transform",
     "register",
     "write_image",
 ]
@@ -68,9 +72,11 @@ _HOMES = {
     "SdmeError": "sdme.errors",
     "Status": "sdme.result",
     "Transform": "sdme.transform",
+    "export_transform": "sdme.exchange.formats",
     "load_network": "sdme.model.weights",
     "models": "sdme.model.weights:records",
     "read_image": "sdme.io.image",
+    "read_transform": "sdme.exchange.formats",
     "write_image": "sdme.io.image",
 }
 

@@ -166,6 +166,11 @@ class Transform:
         return cls.from_dict(data, str(path))
 
 
+def smallest_kind(matrix: np.ndarray) -> Kind:
+    """The smallest kind that a 3x3 matrix, ``[2, 2] = 1``, is of, within rounding."""
+    return next(kind for kind in KINDS if _is_of_kind(matrix, kind))
+
+
 def _checked_matrix(matrix: Any) -> np.ndarray:
     try:
         matrix = np.array(matrix, dtype=np.float64)

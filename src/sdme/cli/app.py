@@ -13,6 +13,7 @@ from sdme.cli.apply import apply
 from sdme.cli.compare import compare
 from sdme.cli.doctor import doctor
 from sdme.cli.evaluate import evaluate
+from sdme.cli.export import export
 from sdme.cli.finetune import finetune
 from sdme.cli.models import models
 from sdme.cli.register import register
@@ -21,7 +22,7 @@ from sdme.errors import SdmeError
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 3, 130, 143
 
-_COMMANDS = (register, apply, evaluate, compare, train, finetune, models, doctor)
+_COMMANDS = (register, apply, export, evaluate, compare, train, finetune, models, doctor)
 
 app = App(
     name="sdme",
