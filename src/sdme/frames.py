@@ -88,8 +88,8 @@ class Pair:
 
     def family(self, kind: Kind) -> Family:
         """The transforms of a kind between the images, as they are between the frames."""
-        scale = self.fixed.scale
-        return Family(kind, float(scale[0, 0] / scale[1, 1]))
+        xx, xy, yx, yy = self.fixed.scale[:2, :2].ravel().tolist()
+        return Family(kind, (xx, xy, yx, yy))
 
     def within(self, matrix: Matrix, kind: Kind) -> Matrix:
         """The matrix between the frames of the nearest transform of a kind between the images."""

@@ -15,6 +15,7 @@ CPU = torch.device("cpu")
 START = np.array([[np.cos(0.3), -np.sin(0.3), 9], [np.sin(0.3), np.cos(0.3), -4], [0, 0, 1]])
 FRAME, IMAGES = (48, 40), (100, 50)
 SCALES = [(48 / 100, 40 / 50), (0.3, 0.9)]  # of the fixed and of the moving frame, in x and y
+FRAMED = 48 / 100, 0.0, 0.0, 40 / 50
 DEGREES = dict(zip(KINDS, (2, 3, 4, 6, 8), strict=True))
 
 
@@ -39,7 +40,7 @@ def steps(family, cell, seed=0):
 @pytest.mark.parametrize("cell", [1, 8])
 @pytest.mark.parametrize("kind", KINDS)
 def test_steps_between_stretched_frames_keep_the_kind_between_the_images(kind, cell):
-    family = Family(kind, SCALES[0][0] / SCALES[0][1])
+    family = Family(kind, FRAMED)
     for step in steps(family, cell):
         matrix = between_images(step, family, cell)
         matrix[2, :2] = np.where(np.abs(matrix[2, :2]) < 1e-9, 0, matrix[2, :2])
@@ -60,7 +61,9 @@ def test_without_the_stretch_they_would_not(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_basis_has_as_many_columns_as_the_kind_has_freedom(kind):
-    basis = Family(kind, 1.7).basis(increment_grid(12, 7, 4, CPU), torch.zeros(1).double())
+    basis = Family(kind, (1.7, 0.0, 0.0, 1.0)).basis(
+        increment_grid(12, 7, 4, CPU), torch.zeros(1).double()
+    )
     assert basis.shape == (8, DEGREES[kind])
     assert torch.linalg.matrix_rank(basis) == DEGREES[kind]
 
@@ -68,7 +71,7 @@ def test_a_basis_has_as_many_columns_as_the_kind_has_freedom(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_step_solves_the_equations_within_the_family(kind):
     generator = torch.Generator().manual_seed(3)
-    grid, family = increment_grid(12, 7, 4, CPU), Family(kind, 0.8)
+    grid, family = increment_grid(12, 7, 4, CPU), Family(kind, (0.8, 0.0, 0.0, 1.0))
     root = torch.randn(2, 8, 8, generator=generator).double()
     hessian, gradient = root @ root.mT, torch.randn(2, 8, generator=generator).double()
     step = family.step(hessian, gradient, grid, largest=1e9)
@@ -80,9 +83,27 @@ def test_the_step_solves_the_equations_within_the_family(kind):
 
 
 def test_a_long_step_is_shortened_and_not_bent():
-    grid, family = increment_grid(12, 7, 4, CPU), Family("euclidean", 0.8)
+    grid, family = increment_grid(12, 7, 4, CPU), Family("euclidean", (0.8, 0.0, 0.0, 1.0))
     hessian, gradient = torch.eye(8)[None].double(), torch.full((1, 8), 5.0).double()
     free = family.step(hessian, gradient, grid, largest=1e9)
     short = family.step(hessian, gradient, grid, largest=0.3)
     assert short.abs().max() == pytest.approx(0.3)
     torch.testing.assert_close(short / short.norm(), free / free.norm())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_frame_may_also_be_turned_and_sheared(kind):
+    """The group of a frame ``F`` is ``F G inv(F)``: brought back, a step is of the kind."""
+    frame = torch.tensor([[0.6, -0.5, 3], [0.7, 0.4, -8], [0, 0, 1]]).double()
+    family = Family(kind, tuple(frame[:2, :2].flatten().tolist()))
+    grid = increment_grid(48, 40, 1, CPU)
+    to_unit, from_unit = grid.to_unit.double(), grid.from_unit.double()
+    basis = family.basis(grid, like=frame)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        step = 0.1 * torch.randn(1, basis.shape[1], generator=generator).double() @ basis.T
+        moved = from_unit @ family.increment(step)[0] @ to_unit
+        matrix = normalise(invert(frame) @ moved @ frame).numpy()
+        matrix[2, :2] = np.where(np.abs(matrix[2, :2]) < 1e-9, 0, matrix[2, :2])
+        rounded = np.round(matrix, 6) if kind == "translation" else matrix
+        assert Transform(rounded, IMAGES, IMAGES, kind).kind == kind

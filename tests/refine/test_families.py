@@ -18,7 +18,7 @@ from sdme.refine.unrolled import refine_unrolled
 IMAGES, FRAME = (240, 100), (96, 80)
 FIXED_SCALE = resize_matrix(96 / 240, 80 / 100)
 MOVING_SCALE = resize_matrix(0.45, 0.7)
-STRETCH = (96 / 240) / (80 / 100)
+STRETCHED = 96 / 240, 0.0, 0.0, 80 / 100
 STEPS = FastRegisterSettings().steps
 
 
@@ -92,7 +92,7 @@ def is_in(matrix, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lucas_kanade_finds_the_truth_within_its_family(kind):
-    family, H = Family(kind, STRETCH), in_frames(truth(kind))
+    family, H = Family(kind, STRETCHED), in_frames(truth(kind))
     moving = maps(torch.eye(3).double())
     found = refine(maps(H), moving, in_frames(off(kind))[None].float(), family=family)
     assert found.accepted.all()
@@ -102,7 +102,7 @@ def test_lucas_kanade_finds_the_truth_within_its_family(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_unrolled_steps_find_the_truth_within_their_family(kind):
-    family, H = Family(kind, STRETCH), in_frames(truth(kind))
+    family, H = Family(kind, STRETCHED), in_frames(truth(kind))
     pair = features(H), features(torch.eye(3).double())
     damping = torch.full((3, 8), -6.0)
     start = in_frames(off(kind))[None].float()
@@ -117,7 +117,7 @@ def test_the_best_of_a_family_is_not_the_nearest_to_the_best_of_all(kind):
     H = in_frames(truth("homography"))
     start = torch.from_numpy(nearest_of_kind(truth("homography").numpy(), kind, IMAGES))
     fixed, moving = maps(H), maps(torch.eye(3).double())
-    family = Family(kind, STRETCH)
+    family = Family(kind, STRETCHED)
     found = refine(fixed, moving, in_frames(start)[None].float(), family=family)
     assert is_in(in_images(found.proposed[0]), kind) < 1e-3
     assert (found.residual_after <= found.residual_before).all()
@@ -146,6 +146,6 @@ def test_fewer_freedoms_bear_more_noise():
         for kind, found in errors.items():
             start = in_frames(off("translation"))[None].float()
             fixed, moving = maps(H) + 0.2 * noise, maps(torch.eye(3).double())
-            matrix = refine(fixed, moving, start, family=Family(kind, STRETCH)).matrix
+            matrix = refine(fixed, moving, start, family=Family(kind, STRETCHED)).matrix
             found.append(corner_error(matrix, H[None].float(), *FRAME).item())
     assert np.mean(errors["translation"]) < 0.5 * np.mean(errors["homography"])

@@ -1,12 +1,11 @@
 """Families of transforms as directions that a homography may be improved in.
 
 The translations, euclidean transforms, similarities, affine maps and homographies between two
-images are groups. Between frames that show the images resized, by ``scale0`` and ``scale1``, the
-matrices ``scale1 @ M @ inv(scale0)`` are to be found instead, and what improves one of them from
-the right is of the group ``scale0 @ G @ inv(scale0)``. On coordinates scaled to [-1, 1] (see
-:mod:`sdme.geometry.increments`) that group depends on nothing but how much more the fixed image is
-stretched in x than in y, because all these groups hold the translations. So an increment along the
-columns of a basis keeps the family, exactly but for rounding, however the frames are stretched.
+images are groups. Between frames that show the images resized or turned, by ``F0`` and ``F1``, the
+matrices ``F1 @ M @ inv(F0)`` are to be found instead, and what improves one of them from the right
+is of the group ``F0 @ G @ inv(F0)``. It depends on nothing but the part of ``F0`` without shift,
+because all these groups hold the translations. So an increment along the columns of a basis keeps
+the family, exactly but for rounding, however the frames are stretched.
 """
 
 from dataclasses import dataclass
@@ -24,11 +23,12 @@ from sdme.geometry.increments import IncrementGrid, increment, solve_spd
 class Family:
     """The transforms of a ``kind`` between two images, seen between their frames.
 
-    ``stretch`` is by how much more the fixed image was enlarged in x than in y to make its frame.
+    ``frame`` are the four numbers ``xx, xy, yx, yy`` of the 2x2 matrix, at any scale, that maps
+    directions in the fixed image to directions in its frame.
     """
 
     kind: Kind = "homography"
-    stretch: float = 1.0
+    frame: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 1.0)
 
     @property
     def is_everything(self) -> bool:
@@ -37,9 +37,7 @@ class Family:
 
     def basis(self, grid: IncrementGrid, like: Tensor) -> Float[Tensor, "8 k"]:
         """Increments on the grid's scaled coordinates that stay in the family, as columns."""
-        width, height = grid.size
-        ratio = self.stretch * (height - 1) / (width - 1)
-        return _basis(self.kind, ratio, like.device, like.dtype)
+        return _basis(self.kind, self.frame, grid.size, like.device, like.dtype)
 
     def step(
         self,
@@ -68,22 +66,27 @@ class Family:
 
 @lru_cache(maxsize=64)
 def _basis(
-    kind: Kind, ratio: float, device: torch.device, dtype: torch.dtype
+    kind: Kind,
+    frame: tuple[float, float, float, float],
+    size: tuple[int, int],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> Float[Tensor, "8 k"]:
-    """Columns are entries of ``D``, row by row; ``ratio`` is the unit of y over that of x."""
-    across, down = {2: 1.0}, {5: 1.0}
-    turn, grow = {1: -ratio, 3: 1 / ratio}, {0: 1.0, 4: 1.0}
-    every = [{entry: 1.0} for entry in range(8)]
-    columns = {
-        "translation": [across, down],
-        "euclidean": [across, down, turn],
-        "similarity": [across, down, turn, grow],
-        "affine": every[:6],
-        "homography": every,
-    }[kind]
+    """Columns are entries of ``D``, row by row, on coordinates scaled to [-1, 1]."""
     with torch.inference_mode(False):
-        out = torch.zeros(8, len(columns), dtype=torch.float64)
-        for place, column in enumerate(columns):
-            for entry, value in column.items():
-                out[entry, place] = value
-        return out.to(device, dtype)
+        every = torch.eye(8, dtype=torch.float64)
+        turn = torch.tensor([[0.0, -1], [1, 0]], dtype=torch.float64)
+        units = torch.tensor([size[0] - 1, size[1] - 1], dtype=torch.float64)
+        directions = torch.tensor(frame, dtype=torch.float64).view(2, 2) / units[:, None]
+        turn = directions @ turn @ torch.linalg.inv(directions)
+        turned = torch.zeros(8, dtype=torch.float64)
+        turned[:2], turned[3:5] = turn
+        shifts = [every[2], every[5]]
+        columns = {
+            "translation": shifts,
+            "euclidean": [*shifts, turned],
+            "similarity": [*shifts, turned, every[0] + every[4]],
+            "affine": list(every[:6]),
+            "homography": list(every),
+        }[kind]
+        return torch.stack(columns, dim=1).to(device, dtype)
