@@ -18,6 +18,7 @@ jaxtyping.install_import_hook(
 )
 
 from sdme import Matches, Reason, Registration, Status, Transform  # noqa: E402
+from sdme.io.read import as_raster  # noqa: E402
 
 MATRIX = np.array([[0.98, -0.05, 12.0], [0.04, 1.01, -6.0], [1e-5, 2e-5, 1.0]])
 
@@ -39,6 +40,10 @@ def handmade():
         transform = Transform(MATRIX, (120, 90), moving.shape[1::-1])
         points = np.random.default_rng(1).random((60, 2)) * (100, 70) + 5
         inlier = np.arange(60) < (0 if status is Status.FAILED else 40)
+        for name, default in (("fixed", fixed), ("moving", moving)):
+            image = changes.pop(f"{name}_image", default)
+            is_array = isinstance(image, np.ndarray)
+            changes.setdefault(f"{name}_raster", as_raster(image) if is_array else image)
         return Registration(
             **{
                 "status": status,
@@ -52,8 +57,6 @@ def handmade():
                 "fixed_size": (120, 90),
                 "moving_size": moving.shape[1::-1],
                 "timings": {"extract": 0.25, "match": 0.05, "total": 0.3},
-                "fixed_image": fixed,
-                "moving_image": moving,
             }
             | changes
         )

@@ -16,15 +16,17 @@ WEIGHTS_FILE = "weights.safetensors"
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place when the block succeeds.
 
-    The temporary name keeps the suffix, so that writers that look at it work. When the block
+    The temporary name keeps the suffix (two, if the last is ``.gz``), so that writers that look at
+    it work. When the block
     fails or is interrupted, the temporary file is removed and an older ``path`` stands.
 
     Raises:
         InputError: the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     try:
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from None

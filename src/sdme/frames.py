@@ -1,8 +1,8 @@
 """Two images as they were given and as the network sees them, and the way between the two."""
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,15 @@ from sdme.errors import InputError
 from sdme.geometry.family import Family
 from sdme.geometry.fit import nearest_of_kind
 from sdme.geometry.homography import centred_placement
+from sdme.geometry.mapping import mean_corner_error
 from sdme.geometry.sampling import resize_image, resize_matrix
-from sdme.io.image import MIN_SIDE, read_image, to_network_input, valid_mask
+from sdme.io.placement import place
+from sdme.io.raster import ImageSource, Raster
+from sdme.io.read import MIN_SIDE, check_content, read_raster
+from sdme.io.view import see
+from sdme.placed_frames import Patch, patches
 from sdme.transform import Transform
 
-ImageSource = str | os.PathLike[str] | np.ndarray
 Matrix = Float[np.ndarray, "3 3"]
 _BLANK_DEVIATION = 1 / 255
 _EDGE = 4
@@ -28,20 +32,26 @@ _EDGE = 4
 class Frame:
     """One image: ``pixels`` are what the network is given, shrunk where the image is large.
 
-    ``scale`` maps pixels of the image to pixels of the frame. ``valid`` is False where the image
-    holds no data, and up to 4 px around. Sizes are ``(width, height)``.
+    ``scale`` maps pixels of the image to pixels of the frame, which may also be turned or a part of
+    the image alone. ``valid`` is False where the image holds no data or its mask does not allow to
+    look, and up to 4 px around. Sizes are ``(width, height)``.
     """
 
     name: str
-    image: np.ndarray
+    raster: Raster
     pixels: Float[Tensor, "1 3 h w"]
     valid: Bool[Tensor, "1 1 h w"]
     scale: Matrix
 
     @property
+    def image(self) -> np.ndarray:
+        """The pixels as they were given."""
+        return self.raster.pixels
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Size of the image as it was given."""
-        return self.image.shape[1], self.image.shape[0]
+        return self.raster.size
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,15 +66,22 @@ class Frame:
     def in_image(self, points: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
         """Pixels of the image for pixels of the frame."""
         back = np.linalg.inv(self.scale)
-        return points * np.diag(back)[:2] + back[:2, 2]
+        depth = points @ back[2, :2] + back[2, 2]
+        return (points @ back[:2, :2].T + back[:2, 2]) / depth[:, None]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The fixed and the moving frame. Matrices map fixed to moving pixels."""
+    """The fixed and the moving frame. Matrices map fixed to moving pixels.
+
+    ``placement`` is what the files themselves say of how the images lie, by their georeferences or
+    by the size of their pixels. ``notes`` are what they say that could not be used.
+    """
 
     fixed: Frame
     moving: Frame
+    placement: Matrix | None = None
+    notes: tuple[str, ...] = ()
 
     def in_frames(self, matrix: Matrix) -> Matrix:
         """Matrix between the frames for one between the images."""
@@ -101,8 +118,9 @@ class Pair:
     def guesses(self, initial: Transform | None, kind: Kind = "homography") -> list[Matrix]:
         """Where refinement may start without matches, as matrices between the frames.
 
-        The given transform; without one the fixed image on the middle of the moving one, and if
-        their sizes differ also stretched over it. In place of each the nearest one of the kind.
+        The given transform; without one the placement; without that the fixed image on the middle
+        of the moving one, and if their sizes differ also stretched over it. In place of each the
+        nearest one of the kind.
 
         Raises:
             InputError: ``initial`` was made for images of other sizes.
@@ -116,6 +134,8 @@ class Pair:
                     f"{_text(sizes[0])} and {_text(sizes[1])} px; give the images it was made for"
                 )
             return [self.within(self.in_frames(initial.matrix), kind)]
+        if self.placement is not None:
+            return [self.within(self.in_frames(self.placement), kind)]
         centred = centred_placement(*sizes).double().numpy()
         if sizes[0] == sizes[1]:
             return [self.in_frames(centred)]
@@ -125,27 +145,139 @@ class Pair:
         return [self.within(self.in_frames(guess), kind) for guess in (centred, stretched)]
 
 
+def make_pair(
+    fixed: ImageSource,
+    moving: ImageSource,
+    max_side: int,
+    use_places: bool = True,
+    kind: Kind = "homography",
+) -> Pair:
+    """Read two images and make frames of them whose longer side is at most ``max_side``.
+
+    Where both are georeferenced and ``use_places``, the frames show their common part as the
+    georeferences lay it on the fixed grid, so that the network has only to correct them, unless
+    they are no transform of the ``kind``. Of medical images with known sizes of pixels the frames
+    have one scale.
+
+    Raises:
+        InputError: see :func:`sdme.io.read.read_raster`.
+    """
+    rasters = _readable(fixed, "fixed image"), _readable(moving, "moving image")
+    notes = tuple(note for raster in rasters for note in raster.notes)
+    names = "fixed image", "moving image"
+    use_places = use_places and all(raster.view.place for raster in rasters)
+    if use_places:
+        placement, more = place(*rasters)
+        if placement and not _is_of(placement.matrix, kind, rasters[0].size):
+            placement, more = None, (f"the georeferences are not used: they are no {kind}",)
+        notes += more
+        found = placement and patches(placement.matrix, rasters[0].size, rasters[1].size, max_side)
+        if placement and found:
+            frames = (_patched(*each) for each in zip(names, rasters, found, strict=True))
+            return Pair(*frames, placement=placement.matrix, notes=notes)
+        if placement:
+            notes += ("the georeferences are not used: by them the images share too few pixels",)
+    unit = common_unit(rasters[0], rasters[1])
+    frames = (
+        _framed(raster, name, frame_size(raster, max_side, unit))
+        for raster, name in zip(rasters, names, strict=True)
+    )
+    return Pair(*frames, placement=_by_spacing(*rasters) if use_places else None, notes=notes)
+
+
 def make_frame(source: ImageSource, name: str, max_side: int) -> Frame:
     """Read an image and shrink it so that its longer side is at most ``max_side``.
 
-    The shorter side is not shrunk below 32 px.
+    The shorter side is not shrunk below 32 px. Pixels that are not square are made so.
 
     Raises:
-        InputError: see :func:`sdme.io.image.read_image`.
+        InputError: see :func:`sdme.io.read.read_raster`.
     """
-    image = read_image(source, name)
-    height, width = image.shape[:2]
-    size = shrunk((width, height), max_side)
-    mask = valid_mask(image)
-    pixels = torch.from_numpy(to_network_input(image, mask)).permute(2, 0, 1)[None]
-    matrix = resize_matrix(size[0] / width, size[1] / height).numpy()
-    return Frame(name, image, resize_image(pixels, *size), _inner(mask, size), matrix)
+    raster = _readable(source, name)
+    return _framed(raster, name, frame_size(raster, max_side))
 
 
-def shrunk(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+def shrunk(size: tuple[float, float], max_side: int) -> tuple[int, int]:
     """Size of the frame of an image: its longer side at most ``max_side``, no side below 32 px."""
     scale = min(1.0, max(max_side / max(size), MIN_SIDE / min(size)))
     return round(size[0] * scale), round(size[1] * scale)
+
+
+def frame_size(raster: Raster, max_side: int, unit: float | None = None) -> tuple[int, int]:
+    """Size of the frame of a raster: square pixels, of ``unit`` mm or more where that is given."""
+    if raster.spacing is None:
+        return shrunk(raster.size, max_side)
+    unit = unit or min(raster.spacing)
+    sides = [count * step / unit for count, step in zip(raster.size, raster.spacing, strict=True)]
+    width, height = shrunk((sides[0], sides[1]), max_side)
+    return max(width, MIN_SIDE), max(height, MIN_SIDE)
+
+
+def common_unit(fixed: Raster, moving: Raster) -> float | None:
+    """Millimetres a pixel of both frames; the coarser image is enlarged twice at most."""
+    if fixed.spacing is None or moving.spacing is None:
+        return None
+    units = min(fixed.spacing), min(moving.spacing)
+    return max(min(units), max(units) / 2)
+
+
+def _is_of(matrix: Matrix, kind: Kind, size: tuple[int, int]) -> bool:
+    """Whether a transform of a kind says the same within half a pixel."""
+    if kind == "homography":
+        return True
+    return mean_corner_error(nearest_of_kind(matrix, kind, size), matrix, size) < 0.5
+
+
+def _by_spacing(fixed: Raster, moving: Raster) -> Matrix | None:
+    """The middle of the one on that of the other, in true size."""
+    if fixed.spacing is None or moving.spacing is None:
+        return None
+    scale = np.array(fixed.spacing) / np.array(moving.spacing)
+    middles = [(np.array(raster.size) - 1) / 2 for raster in (fixed, moving)]
+    matrix = np.diag([*scale, 1.0])
+    matrix[:2, 2] = middles[1] - scale * middles[0]
+    return matrix
+
+
+def _readable(source: ImageSource, name: str) -> Raster:
+    raster = read_raster(source, name)
+    check_content(raster, name)
+    return raster
+
+
+def _framed(raster: Raster, name: str, size: tuple[int, int]) -> Frame:
+    seen = see(raster)
+    pixels = torch.from_numpy(seen.values).permute(2, 0, 1)[None]
+    matrix = resize_matrix(size[0] / raster.size[0], size[1] / raster.size[1]).numpy()
+    return Frame(name, raster, resize_image(pixels, *size), _inner(seen.used, size), matrix)
+
+
+def _patched(name: str, raster: Raster, patch: Patch) -> Frame:
+    """The frame of a part of the image; only that part is looked at."""
+    x, y, width, height = patch.box
+    part = np.s_[y : y + height, x : x + width]
+    cut = replace(
+        raster,
+        pixels=raster.pixels[part],
+        mask=None if raster.mask is None else raster.mask[part],
+        use=None if raster.use is None else raster.use[part],
+    )
+    if not cut.valid.any():
+        raise InputError(f"{name} {raster.name} holds no data where the other image lies")
+    seen = see(cut)
+    small = max(1, round(width * patch.shrink)), max(1, round(height * patch.shrink))
+    pixels = torch.from_numpy(seen.values).permute(2, 0, 1)[None]
+    values = resize_image(pixels, *small)[0].permute(1, 2, 0).numpy()
+    used = resize_image(torch.from_numpy(seen.used)[None, None].float(), *small)[0, 0].numpy()
+    shift = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]], np.float64)
+    resized = resize_matrix(small[0] / width, small[1] / height).numpy() @ shift
+    matrix = patch.frame_from_image @ np.linalg.inv(resized)
+    middle = tuple(float(v) for v in np.median(values[used > 0.5], axis=0)) if used.any() else 0.5
+    shown = cv2.warpPerspective(values, matrix, patch.size, borderValue=middle)
+    lies = cv2.warpPerspective(used, matrix, patch.size, borderValue=0) > 0.999
+    valid = _apart_from_empty(torch.from_numpy(lies)[None, None])
+    tensor = torch.from_numpy(shown).permute(2, 0, 1)[None].contiguous()
+    return Frame(name, raster, tensor, valid, patch.frame_from_image)
 
 
 def _inner(mask: Bool[np.ndarray, "h w"], size: tuple[int, int]) -> Bool[Tensor, "1 1 h2 w2"]:
@@ -153,7 +285,11 @@ def _inner(mask: Bool[np.ndarray, "h w"], size: tuple[int, int]) -> Bool[Tensor,
     if mask.all():  # most images: what follows would take longer than reading them
         return torch.ones(1, 1, size[1], size[0], dtype=torch.bool)
     valid = resize_image(torch.from_numpy(mask)[None, None].float(), *size)
-    empty = (valid < 0.999).float()
+    return _apart_from_empty(valid >= 0.999)
+
+
+def _apart_from_empty(valid: Bool[Tensor, "1 1 h w"]) -> Bool[Tensor, "1 1 h w"]:
+    empty = (~valid).float()
     return F.max_pool2d(empty, 2 * _EDGE + 1, stride=1, padding=_EDGE) == 0
 
 

@@ -20,7 +20,8 @@ from sdme.fast_stages import (
     vote,
 )
 from sdme.fast_verdict import judge_prediction
-from sdme.frames import ImageSource, Matrix, Pair, make_frame
+from sdme.frames import Matrix, Pair, make_pair
+from sdme.io.raster import ImageSource
 from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL, load_network, usable_device
 from sdme.result import Matches, Registration
@@ -43,11 +44,13 @@ def register(
 ) -> Registration:
     """Find the transform from the fixed to the moving image.
 
-    Images are paths or arrays ``(h, w)`` or ``(h, w, bands)``; ones larger than
-    ``settings.max_side`` are shrunk for the network, and everything returned is in pixels of the
-    originals. ``settings.stages`` says what runs. A guess is ``initial``; without one the fixed
-    image is laid on the middle of the moving one, and if their sizes differ also stretched over it.
-    The answer is of the kind ``settings.transform``; guesses are brought to it first.
+    Images are paths, arrays ``(h, w)`` or ``(h, w, bands)``, or rasters (:func:`sdme.read_raster`:
+    with a mask, chosen bands or a slice); ones larger than ``settings.max_side`` are shrunk for the
+    network, and everything returned is in pixels of the originals. ``settings.stages`` says what
+    runs. A guess is ``initial``; without one the images' georeferences or sizes of pixels, if both
+    have them; without these the fixed image is laid on the middle of the moving one, and if their
+    sizes differ also stretched over it. The answer is of the kind ``settings.transform``; guesses
+    are brought to it first, and georeferences that it cannot express are not used.
 
     With a network of the preset ``paper``, ``sparse`` matches keypoints; ``dense`` refines each
     guess on structure maps, and the better answer counts; ``sparse-to-dense`` refines what the
@@ -76,9 +79,7 @@ def register(
             network = _network(model, device)
             clock.device = device_of(network)
             side = longest_side(network, settings)
-            pair = Pair(
-                make_frame(fixed, "fixed image", side), make_frame(moving, "moving image", side)
-            )
+            pair = make_pair(fixed, moving, side, initial is None, settings.transform)
             guesses = pair.guesses(initial, settings.transform)
         blank = [frame.name for frame in (pair.fixed, pair.moving) if frame.is_blank]
         if blank:
@@ -103,10 +104,11 @@ def register(
         residual_after=found.residual_after,
         predicted_error=found.predicted_error,
         timings=clock.seconds(),
-        fixed_image=pair.fixed.image,
-        moving_image=pair.moving.image,
-        fixed_name="" if isinstance(fixed, np.ndarray) else str(fixed),
-        moving_name="" if isinstance(moving, np.ndarray) else str(moving),
+        fixed_raster=pair.fixed.raster,
+        moving_raster=pair.moving.raster,
+        fixed_name=pair.fixed.raster.name,
+        moving_name=pair.moving.raster.name,
+        notes=pair.notes,
     )
 
 

@@ -3,7 +3,7 @@
 import enum
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from sdme.config import Interpolation
 from sdme.errors import InputError
-from sdme.io.image import no_data_value
+from sdme.io.placement import Correction, correction
+from sdme.io.raster import Raster
+from sdme.io.resample import carry
 from sdme.report.output import SavedFiles, save_registration
 from sdme.transform import Transform
 
@@ -68,8 +70,9 @@ class Registration:
     mean squared differences of the structure maps around the refinement, of models of the preset
     ``paper``; ``predicted_error`` is the corner error in pixels of the moving image that a model of
     the preset ``fast`` believes its answer to have, also one that failed. ``timings`` are seconds
-    by stage. The images are kept as they were given (own dtype and bands) for :meth:`save`, and
-    their names are the paths they came from, empty for arrays.
+    by stage. The rasters are the images as they were given (own dtype and bands, missing data,
+    place), kept for :meth:`save`, and their names are the paths they came from, empty for arrays.
+    ``notes`` are lines on what the files say that was not used.
     """
 
     status: Status
@@ -86,10 +89,11 @@ class Registration:
     residual_after: float | None = None
     predicted_error: float | None = None
     timings: dict[str, float] = field(default_factory=dict)
-    fixed_image: np.ndarray | None = field(default=None, repr=False)
-    moving_image: np.ndarray | None = field(default=None, repr=False)
+    fixed_raster: Raster | None = field(default=None, repr=False)
+    moving_raster: Raster | None = field(default=None, repr=False)
     fixed_name: str = ""
     moving_name: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -97,34 +101,65 @@ class Registration:
         return self.status is not Status.FAILED
 
     @property
+    def fixed_image(self) -> np.ndarray | None:
+        """The fixed image's pixels, if they are held."""
+        return None if self.fixed_raster is None else self.fixed_raster.pixels
+
+    @property
+    def moving_image(self) -> np.ndarray | None:
+        """The moving image's pixels, if they are held."""
+        return None if self.moving_raster is None else self.moving_raster.pixels
+
+    @property
+    def correction(self) -> Correction | None:
+        """How far the georeferences of the two images were off; ``None`` if not both have one."""
+        fixed, moving = self.fixed_raster, self.moving_raster
+        if self.transform is None or fixed is None or moving is None:
+            return None
+        return correction(self.transform, fixed, moving)
+
+    @property
     def aligned(self) -> np.ndarray | None:
-        """The moving image on the fixed grid, bilinear; ``None`` when the registration failed."""
+        """The moving image on the fixed grid; ``None`` when the registration failed."""
         return None if self.transform is None else self.align()
 
-    def align(self, interpolation: Interpolation = "bilinear") -> np.ndarray:
+    def align(self, interpolation: Interpolation | None = None) -> np.ndarray:
         """The moving image on the fixed grid in its own dtype and bands.
 
-        Where it does not reach there is NaN in floating images and 0 in others, which is
-        transparent in RGBA.
+        Where it does not reach there is NaN in floating images, the value that it declares for
+        missing data in others, or else 0, which is transparent in RGBA. ``interpolation`` is as in
+        :meth:`align_raster`.
 
         Raises:
             InputError: the registration failed, or does not hold its images.
         """
+        raster = self.align_raster(interpolation)
+        return raster.pixels if raster.palette is not None else raster.array
+
+    def align_raster(self, interpolation: Interpolation | None = None) -> Raster:
+        """As :meth:`align`, with missing data as the moving image has it, and the fixed's place.
+
+        ``interpolation`` is by default nearest for labels and bilinear for all else.
+
+        Raises:
+            InputError: as :meth:`align`.
+        """
         if self.transform is None:
             raise InputError(f"there is no aligned image: {self.message}")
-        if self.moving_image is None:
+        if self.moving_raster is None:
             raise InputError("this registration does not hold its images; register them again")
-        fill = no_data_value(self.moving_image)
-        return self.transform.warp(self.moving_image, interpolation=interpolation, fill=fill)
+        return carry(self.moving_raster, self.transform, interpolation, like=self.fixed_raster)
 
     def save(
-        self, folder: str | os.PathLike[str], interpolation: Interpolation = "bilinear"
+        self, folder: str | os.PathLike[str], interpolation: Interpolation | None = None
     ) -> SavedFiles:
         """Write everything into ``folder``, which is created if need be.
 
         ``transform.json``; ``aligned.png``, or ``aligned.tif`` where the moving image was a TIFF
-        or PNG cannot hold it; ``checkerboard.png``, ``overlay.png``, ``matches.png``;
-        ``report.html``, one file for a person; ``result.json``, the content of :meth:`to_dict`.
+        or PNG cannot hold it (a GeoTIFF where the fixed image has a place on the ground), or
+        ``aligned.nii.gz`` or ``.nrrd`` where it has one in a body; ``checkerboard.png``,
+        ``overlay.png``, ``matches.png``; ``report.html``, one file for a person; ``result.json``,
+        the content of :meth:`to_dict`.
         A failed registration leaves only matches, report and result. Files of these names from an
         earlier run go, all others stay. The files appear together or not at all.
 
@@ -136,6 +171,7 @@ class Registration:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but images and matches as plain values, ready for JSON."""
+        moved = self.correction
         return {
             "status": self.status.value,
             "reason": self.reason.value,
@@ -150,6 +186,8 @@ class Registration:
             "residual_before": _finite(self.residual_before),
             "residual_after": _finite(self.residual_after),
             "predicted_error": _finite(self.predicted_error),
+            "correction": None if moved is None else asdict(moved),
+            "notes": list(self.notes),
             "model": self.model,
             "timings": {name: round(seconds, 6) for name, seconds in self.timings.items()},
         }

@@ -36,7 +36,7 @@ def registers(monkeypatch, handmade):
         def fake(fixed, moving, **settings):
             calls.append((fixed, moving, settings))
             settings["progress"]("match")
-            return handmade(status, fixed_image=fixed, moving_image=moving, fixed_size=(60, 50),
+            return handmade(status, fixed_raster=fixed, moving_raster=moving, fixed_size=(60, 50),
                             moving_size=(60, 50), transform=None if status is Status.FAILED
                             else Transform(np.array(MATRIX), (60, 50), (60, 50)))  # fmt: skip
 
@@ -62,7 +62,7 @@ def test_register_writes_and_tells(here, registers, capsys):
     assert "open out/report.html" in said.out
     assert "matching ..." in said.err
     fixed, moving, settings = calls[0]
-    assert (fixed.dtype, moving.dtype) == (np.uint8, np.float32)
+    assert (fixed.pixels.dtype, moving.pixels.dtype) == (np.uint8, np.float32)
     assert settings["settings"].stages == "sparse"
     assert settings["settings"].max_side == 320
     assert settings["initial"] == Transform.load("../in/t.json")

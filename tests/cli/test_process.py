@@ -25,11 +25,11 @@ from sdme.report import output
 def register(fixed, moving, **settings):
     if "wait-in-register" in sys.argv[1]:
         wait()
-    size = fixed.shape[1::-1]
+    size = fixed.size
     none = np.zeros((0, 2))
     return Registration(Status.ALIGNED, Reason.NONE, "by hand", Transform(np.eye(3), size, size),
                         Matches(none, none, np.zeros(0), np.zeros(0, bool)), "none", size, size,
-                        fixed_image=fixed, moving_image=moving)
+                        fixed_raster=fixed, moving_raster=moving)
 
 def wait(*_):
     Path("ready").touch()

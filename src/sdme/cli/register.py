@@ -8,9 +8,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
-from sdme.config import Interpolation, Kind, RegisterSettings, Stages
+from sdme.config import Axis, Choice, Interpolation, Kind, RegisterSettings, Stages, ViewSettings
 
 if TYPE_CHECKING:
+    from sdme.io.raster import Raster
     from sdme.report.output import SavedFiles
     from sdme.result import Registration
 
@@ -37,7 +38,18 @@ def register(
     initial: Path | None = None,
     device: str = "auto",
     max_side: Annotated[int, Parameter(validator=Number(gte=32))] | None = None,
-    interpolation: Interpolation = "bilinear",
+    interpolation: Interpolation | None = None,
+    fixed_mask: Path | None = None,
+    moving_mask: Path | None = None,
+    fixed_bands: str | None = None,
+    moving_bands: str | None = None,
+    fixed_log: Choice = "auto",
+    moving_log: Choice = "auto",
+    fixed_slice: int | None = None,
+    moving_slice: int | None = None,
+    fixed_axis: Axis = "z",
+    moving_axis: Axis = "z",
+    ignore_places: Annotated[bool, Parameter(negative="")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
@@ -55,7 +67,8 @@ def register(
     Parameters
     ----------
     fixed
-        image whose pixel grid the result lies on (PNG, TIFF, JPEG, WebP, BMP)
+        image whose pixel grid the result lies on (PNG, TIFF, JPEG, WebP, BMP; GeoTIFF with the
+        extra `geo`; NIfTI, NRRD, DICOM with the extra `medical`)
     moving
         image that is warped onto it
     output
@@ -74,23 +87,50 @@ def register(
         images are shrunk to this longer side (px) for the network, never for the result
         [default: what suits the model, 640, or 512 if it is of the preset fast]
     interpolation
-        how the aligned image is sampled
+        how the aligned image is sampled [default: nearest for labels and palettes, else bilinear]
+    fixed_mask
+        image of the fixed image's size: only where it is not zero is looked
+    moving_mask
+        the same for the moving image
+    fixed_bands
+        one or three bands that the network sees, from 1, such as 4,3,2
+        [default: red, green and blue by their names, else the first three]
+    moving_bands
+        the same for the moving image
+    fixed_log
+        show the network logarithms, as suits radar [auto: one speckled band]
+    moving_log
+        the same for the moving image
+    fixed_slice
+        slice of a volume, from 0
+    moving_slice
+        the same for the moving image
+    fixed_axis
+        axis of a volume that is cut through
+    moving_axis
+        the same for the moving image
+    ignore_places
+        do not start from where the files say that the images lie
     as_json
         print one JSON object and nothing else
     quiet
         print nothing but errors
     """
     from sdme.io.folder import check_apart, check_writable
-    from sdme.io.image import read_image
     from sdme.report.output import OWNED
     from sdme.transform import Transform
 
     out = Output(as_json, quiet)
     folder = output or Path(f"{fixed.stem}_{moving.stem}_sdme")
     guess = None if initial is None else Transform.load(initial)
-    fixed_image = read_image(fixed, "fixed image")
-    moving_image = read_image(moving, "moving image")
-    check_apart(folder, OWNED, [path for path in (fixed, moving, initial) if path is not None])
+    images = [
+        _read(fixed, "fixed image", fixed_mask, _view(fixed_bands, fixed_log, ignore_places),
+              fixed_axis, fixed_slice),
+        _read(moving, "moving image", moving_mask, _view(moving_bands, moving_log, ignore_places),
+              moving_axis, moving_slice),
+    ]  # fmt: skip
+    sources = (fixed, moving, initial, fixed_mask, moving_mask)
+    check_apart(folder, OWNED, [path for path in sources if path is not None])
     check_writable(folder)
     with out.progress() as progress:
         progress("loading the libraries")
@@ -98,8 +138,7 @@ def register(
         from sdme.register import register as run
 
         result = run(
-            fixed_image,
-            moving_image,
+            *images,
             model=model or DEFAULT_MODEL,
             settings=RegisterSettings(stages=stages, transform=transform, max_side=max_side),
             initial=guess,
@@ -110,6 +149,30 @@ def register(
         progress("writing the results")
         saved = result.save(folder, interpolation)
     return _tell(result, saved, out)
+
+
+def _read(
+    path: Path, name: str, mask: Path | None, view: ViewSettings, axis: Axis, place: int | None
+) -> "Raster":
+    from sdme.io.read import check_content, read_raster
+
+    raster = read_raster(path, name, mask=mask, view=view, axis=axis, place=place)
+    check_content(raster, name)
+    return raster
+
+
+def _view(bands: str | None, log: Choice, ignore_places: bool) -> ViewSettings:
+    from sdme.errors import InputError
+
+    numbers = None
+    if bands is not None:
+        words = bands.split(",")
+        if len(words) not in (1, 3) or not all(w.isdecimal() and int(w) > 0 for w in words):
+            raise InputError(
+                f"{bands!r} are no bands; give one or three numbers from 1, such as 4,3,2"
+            )
+        numbers = tuple(int(word) for word in words)
+    return ViewSettings(bands=numbers, log=log, place=not ignore_places)
 
 
 def _tell(result: "Registration", saved: "SavedFiles", out: Output) -> int:
@@ -124,8 +187,12 @@ def _tell(result: "Registration", saved: "SavedFiles", out: Output) -> int:
     if not result.ok:
         out.error(f"could not align: {result.message} (see {saved.report})")
         return _EXIT_FAILED
+    for note in result.notes:
+        out.warning(note)
     if result.status == "uncertain":
         out.warning(f"uncertain: {result.message}; look at {saved.report}")
     out.line(f"{result.status}: {summary}")
+    if (moved := result.correction) is not None:
+        out.line(str(moved))
     out.line(f"saved in {saved.folder}; open {saved.report}")
     return 0

@@ -1,6 +1,7 @@
 """Settings of every stage, frozen, with the paper's values as defaults; unknown keys are errors."""
 
 from sdme.config.base import Settings
+from sdme.config.images import Axis, Choice, ViewSettings
 from sdme.config.network import AnyNetworkSettings, FastSettings, NetworkSettings
 from sdme.config.registration import (
     KINDS,
@@ -23,6 +24,8 @@ __all__ = [
     "MAX_PIXELS",
     "PAPER_SIDE",
     "AnyNetworkSettings",
+    "Axis",
+    "Choice",
     "DataSettings",
     "EstimateSettings",
     "FastLossSettings",
@@ -39,4 +42,5 @@ __all__ = [
     "Stages",
     "TrainSettings",
     "VerdictSettings",
+    "ViewSettings",
 ]

@@ -9,7 +9,7 @@ from sdme.data.truth import check_corners, read_truth
 from sdme.errors import InputError
 from sdme.io.decode import file_size
 from sdme.io.header import Size, file_format
-from sdme.io.image import MIN_SIDE
+from sdme.io.read import MIN_SIDE
 
 _READABLE = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".bmp"}
 # images that cannot be read have to be told of, not to be passed over as other files are

@@ -24,7 +24,7 @@ from sdme.data.pair_report import PairOffset, PairReport, pair_name
 from sdme.data.pairs import ImageFile, ImagePair, PairList, Problem
 from sdme.errors import InputError
 from sdme.io.header import Size
-from sdme.io.image import MIN_SIDE
+from sdme.io.read import MIN_SIDE
 
 SMALLEST_SIDE = 64
 MOST_ESTIMATES = 200

@@ -17,8 +17,8 @@ from jaxtyping import Bool
 from sdme.config import MAX_PIXELS
 from sdme.errors import InputError
 from sdme.files import replacing
-from sdme.io.decode import silent_stderr
 from sdme.io.georeference import Georeference, first_line, load_rasterio
+from sdme.io.quiet import silent_stderr
 
 MAX_BLOCK_BYTES = 512 * 1024**2
 _MAX_BANDS = 4096
@@ -139,10 +139,12 @@ def writing_windows(
     band_names: Sequence[str] = (),
     has_alpha: bool = False,
     is_colour: bool = False,
+    palette: np.ndarray | None = None,
 ) -> Iterator[WindowWriter]:
     """Yield a writer of a tiled, losslessly compressed GeoTIFF (BigTIFF where it must be).
 
-    The file appears when the block succeeds, and not at all when it fails.
+    The file appears when the block succeeds, and not at all when it fails. ``palette`` is
+    ``(n, 3)`` 8-bit colours of the values of a single band.
 
     Raises:
         InputError: rasterio is missing, ``nodata`` or the dtype cannot be stored, the place cannot
@@ -156,7 +158,8 @@ def writing_windows(
     profile: dict[str, Any] = {
         "driver": "GTiff", "width": size[0], "height": size[1], "count": bands, "dtype": dtype.name,
         "compress": "deflate", "predictor": 3 if dtype.kind == "f" else 2, "bigtiff": "if_safer",
-        "nodata": nodata, "photometric": "rgb" if is_colour else "minisblack",
+        "nodata": nodata,
+        "photometric": "palette" if palette is not None else "rgb" if is_colour else "minisblack",
     }  # fmt: skip
     if max(size) >= 256:
         profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
@@ -177,6 +180,9 @@ def writing_windows(
             for place, text in enumerate(band_names[:bands], 1):
                 if text:
                     dataset.set_band_description(place, text)
+            if palette is not None:
+                table = {i: (*map(int, colour), 255) for i, colour in enumerate(palette)}
+                dataset.write_colormap(1, table)
             yield WindowWriter(dataset)
         except RasterioError as error:
             raise InputError(f"cannot write {path}: {_explained(error)}") from None

@@ -1,8 +1,11 @@
 """What an image file declares about itself, read before anything is decoded."""
 
+import gzip
+import zlib
 from typing import IO, Literal, NamedTuple
 
-Format = Literal["png", "jpeg", "webp", "bmp", "tiff"]
+Format = Literal["png", "jpeg", "webp", "bmp", "tiff", "nifti", "nrrd", "dicom"]
+MEDICAL = ("nifti", "nrrd", "dicom")
 
 _JPEG_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -29,7 +32,35 @@ def file_format(file: IO[bytes]) -> Format | None:
         return "bmp"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "tiff"
-    return None
+    return _medical_format(file, head)
+
+
+def is_palette_png(file: IO[bytes]) -> bool:
+    """Whether the pixels of a PNG file are places in a table of colours."""
+    file.seek(0)
+    return file.read(26)[12:].startswith(b"IHDR") and _byte_at(file, 25) == 3
+
+
+def _byte_at(file: IO[bytes], place: int) -> int:
+    file.seek(place)
+    return int.from_bytes(file.read(1), "big")
+
+
+def _medical_format(file: IO[bytes], head: bytes) -> Format | None:
+    if head.startswith(b"NRRD000"):
+        return "nrrd"
+    file.seek(0)
+    start = file.read(1024)
+    if start[128:132] == b"DICM":
+        return "dicom"
+    if start.startswith(b"\x1f\x8b"):
+        file.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                start = unpacked.read(1024)
+        except (OSError, EOFError, zlib.error):
+            return None
+    return "nifti" if start[344:347] == b"n+1" or start[4:7] == b"n+2" else None
 
 
 def declared_size(file: IO[bytes], kind: Format) -> Size | None:

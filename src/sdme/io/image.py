@@ -1,8 +1,9 @@
 """Images at the door: files or arrays in, checked arrays in their own dtype out.
 
-Convention: ``(h, w)`` or ``(h, w, bands)``, red first. Four bands of 8 or 16 bits are RGBA.
-Pixels that carry no data are those that are NaN or infinite, and those whose alpha is zero.
-Orientation tags (EXIF) are ignored: coordinates refer to the pixels as they are stored.
+Convention: ``(h, w)`` or ``(h, w, bands)``, red first. Four bands of 8 or 16 bits in an array are
+RGBA; a TIFF says itself. Pixels that carry no data are those that are NaN or infinite, and those
+whose alpha is zero. Orientation tags (EXIF) are ignored: coordinates refer to the pixels as they
+are stored. What else a file says is in :class:`sdme.io.raster.Raster`.
 """
 
 import os
@@ -11,59 +12,39 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tifffile
 from jaxtyping import Bool, Float, UInt8
 
 from sdme.errors import InputError
 from sdme.files import replacing
-from sdme.io.decode import decode, too_large
+from sdme.io.raster import ImageSource, Raster
+from sdme.io.read import check_content, has_alpha, read_raster
+from sdme.io.tiff import write_tiff
 
-MIN_SIDE = 32
 _STRETCH_PERCENTILES = (0.5, 99.5)
 _MAX_SAMPLE = 1_000_000
 _TIFF = (".tif", ".tiff")
 _SUFFIXES = (".png", *_TIFF, ".jpg", ".jpeg")
 
 
-def read_image(source: str | os.PathLike[str] | np.ndarray, name: str = "image") -> np.ndarray:
+def read_image(source: ImageSource, name: str = "image") -> np.ndarray:
     """Read and check an image that is to be registered; its dtype and bands are kept.
 
-    ``source`` is a PNG, TIFF (8 to 64 bits, integer or floating), JPEG, WebP or BMP file, or an
-    array. ``name`` says in error messages which image is meant.
+    ``source`` is a file (see :func:`sdme.read_raster`, which also tells what else it holds) or an
+    array. A palette gives colours; missing data of a floating image is NaN. ``name`` says in error
+    messages which image is meant.
 
     Raises:
         InputError: there is no such image, it cannot be decoded or is too large, a side is below
             32 px, or it holds no data or one value only.
     """
-    image = read_layer(source, name)
-    label = _label(source, name)
-    height, width = image.shape[:2]
-    if min(width, height) < MIN_SIDE:
-        raise InputError(
-            f"{label} is {width}x{height} px; give an image of at least {MIN_SIDE}x{MIN_SIDE} px"
-        )
-    valid = valid_mask(image)
-    if not valid.any():
-        raise InputError(
-            f"{label} holds no data: every pixel is NaN or transparent; give an image with content"
-        )
-    colours = image[..., _colour_bands(image)]
-    if all(_is_constant(colours[..., i][valid]) for i in range(colours.shape[2])):
-        raise InputError(
-            f"{label} has the same value everywhere, so there is nothing to align; "
-            "give an image with content"
-        )
-    return image
+    raster = read_raster(source, name)
+    check_content(raster, name)
+    return raster.array
 
 
-def read_layer(source: str | os.PathLike[str] | np.ndarray, name: str = "image") -> np.ndarray:
+def read_layer(source: ImageSource, name: str = "image") -> np.ndarray:
     """Read an image that is only to be warped: as :func:`read_image`, whatever its content."""
-    label = _label(source, name)
-    if isinstance(source, np.ndarray):
-        return _checked(source, label)
-    if isinstance(source, str | os.PathLike):
-        return _checked(decode(Path(source), label), label)
-    raise InputError(f"{name} is a {type(source).__name__}; give a path or a numpy array")
+    return read_raster(source, name).array
 
 
 def valid_mask(image: np.ndarray) -> Bool[np.ndarray, "h w"]:
@@ -73,12 +54,6 @@ def valid_mask(image: np.ndarray) -> Bool[np.ndarray, "h w"]:
     if has_alpha(image):
         return image[..., 3] > 0
     return np.ones(image.shape[:2], dtype=bool)
-
-
-def has_alpha(image: np.ndarray) -> bool:
-    """Whether the fourth band is alpha; one that is zero everywhere is not."""
-    is_rgba = image.ndim == 3 and image.shape[2] == 4 and image.dtype in (np.uint8, np.uint16)
-    return is_rgba and bool(image[..., 3].any())
 
 
 def to_network_input(
@@ -94,12 +69,24 @@ def to_network_input(
     """
     bands = image[..., _colour_bands(image)]
     valid = valid_mask(image) if valid is None else valid
-    if image.dtype == np.uint8:
+    return stretched(bands, valid)
+
+
+def stretched(
+    bands: np.ndarray,
+    valid: Bool[np.ndarray, "h w"],
+    within: Bool[np.ndarray, "h w"] | None = None,
+) -> Float[np.ndarray, "h w 3"]:
+    """As :func:`to_network_input`, of one or three chosen ``(h, w, bands)``.
+
+    The percentiles are those of the pixels ``within``, by default all valid ones.
+    """
+    if bands.dtype == np.uint8:
         values = bands.astype(np.float32) / np.float32(255)
-    elif image.dtype.kind == "b":
+    elif bands.dtype.kind == "b":
         values = bands.astype(np.float32)
     else:
-        low, high = _stretch_limits(bands, valid)
+        low, high = _stretch_limits(bands, valid if within is None else within)
         bands = bands.astype(np.result_type(bands, np.float32))
         values = np.clip((bands - low) / (high - low), 0, 1).astype(np.float32)
     if not valid.all():
@@ -131,7 +118,7 @@ def image_suffix(image: np.ndarray, source_suffix: str = "") -> str:
     """
     if source_suffix.lower() in _TIFF:
         return source_suffix.lower()
-    return ".png" if _fits_png(image) else ".tif"
+    return ".png" if fits_png(image) else ".tif"
 
 
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
@@ -148,7 +135,7 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise InputError(f"cannot write {path}: end the name in {', '.join(_SUFFIXES)}")
-    if not (suffix in _TIFF or (_fits_png if suffix == ".png" else _fits_jpeg)(image)):
+    if not (suffix in _TIFF or (fits_png if suffix == ".png" else fits_jpeg)(image)):
         bands = 1 if image.ndim == 2 else image.shape[2]
         raise InputError(
             f"cannot write {path}: {suffix[1:].upper()} cannot hold {bands} band(s) of "
@@ -161,7 +148,7 @@ def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
 def store_image(path: Path, image: np.ndarray) -> None:
     """Write an image that its format can hold, straight to ``path``."""
     if path.suffix.lower() in _TIFF:
-        _write_tiff(path, image)
+        write_tiff(path, Raster(image, has_alpha=has_alpha_place(image)))
     else:
         path.write_bytes(encode_image(path.suffix.lower(), image))
 
@@ -177,54 +164,19 @@ def encode_image(suffix: str, image: np.ndarray, quality: int = 95) -> bytes:
     return cv2.imencode(suffix, image, parameters)[1].tobytes()
 
 
-def _fits_png(image: np.ndarray) -> bool:
+def has_alpha_place(image: np.ndarray) -> bool:
+    """Whether an array's fourth band is stored as alpha."""
+    return image.ndim == 3 and image.shape[2] == 4 and image.dtype in (np.uint8, np.uint16)
+
+
+def fits_png(image: np.ndarray) -> bool:
+    """Whether PNG holds the image unchanged."""
     return image.dtype in (np.uint8, np.uint16) and (image.ndim == 2 or image.shape[2] in (3, 4))
 
 
-def _fits_jpeg(image: np.ndarray) -> bool:
+def fits_jpeg(image: np.ndarray) -> bool:
+    """Whether JPEG can hold such an image, if not its exact values."""
     return image.dtype == np.uint8 and (image.ndim == 2 or image.shape[2] == 3)
-
-
-def _write_tiff(path: Path, image: np.ndarray) -> None:
-    if image.dtype.kind == "b" and image.ndim == 3:
-        image = image.astype(np.uint8)  # one-bit TIFFs have one band
-    bands = 1 if image.ndim == 2 else image.shape[2]
-    is_colour = bands in (3, 4) and image.dtype in (np.uint8, np.uint16)
-    tifffile.imwrite(
-        path,
-        image,
-        photometric="rgb" if is_colour else "minisblack",
-        planarconfig="contig" if bands > 1 else None,
-        compression="zlib",
-        metadata=None,
-        extrasamples=["unassalpha"] if is_colour and bands == 4 else None,
-    )
-
-
-def _label(source: Any, name: str) -> str:
-    return f"{name} {source}" if isinstance(source, str | os.PathLike) else name
-
-
-def _checked(image: np.ndarray, label: str) -> np.ndarray:
-    """Native byte order, one band as ``(h, w)``; shapes and dtypes that mean nothing are errors."""
-    if image.dtype.kind not in "buif":
-        raise InputError(
-            f"{label} has dtype {image.dtype}; give booleans, integers or floating numbers"
-        )
-    if image.ndim not in (2, 3) or 0 in image.shape:
-        raise InputError(f"{label} has shape {image.shape}; give (h, w) or (h, w, bands)")
-    if image.ndim == 3 and image.shape[0] <= 4 and min(image.shape[1:]) >= MIN_SIDE:
-        raise InputError(
-            f"{label} has shape {image.shape}, which looks like bands first; "
-            "move the bands to the last axis"
-        )
-    if problem := too_large(image.shape[1], image.shape[0], image.nbytes):
-        raise InputError(f"{label} is {problem}")
-    if image.dtype == np.longdouble:
-        image = image.astype(np.float64)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[..., 0]
-    return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
 
 
 def _colour_bands(image: np.ndarray) -> Any:
@@ -232,10 +184,6 @@ def _colour_bands(image: np.ndarray) -> Any:
     if image.ndim == 2:
         return np.newaxis
     return [0] if image.shape[2] < 3 else [0, 1, 2]
-
-
-def _is_constant(values: np.ndarray) -> bool:
-    return bool(values.min() == values.max())
 
 
 def _sample(bands: np.ndarray, valid: Bool[np.ndarray, "h w"]) -> np.ndarray:

@@ -12,7 +12,10 @@ import numpy as np
 from sdme.config import Interpolation
 from sdme.errors import InputError
 from sdme.io.folder import filling
-from sdme.io.image import encode_image, image_suffix, store_image, valid_mask
+from sdme.io.image import encode_image
+from sdme.io.placement import stored_places
+from sdme.io.raster import Raster
+from sdme.io.write import raster_suffix, store_raster
 from sdme.report.overlay import Mask, Picture, checkerboard, match_picture, overlay, to_picture
 from sdme.report.page import Embedded, View, embed, render_page, shrunk
 from sdme.transform import Transform
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 
 TRANSFORM, REPORT, RESULT = "transform.json", "report.html", "result.json"
 CHECKERBOARD, OVERLAY, MATCHES = "checkerboard.png", "overlay.png", "matches.png"
-ALIGNED = ("aligned.png", "aligned.tif", "aligned.tiff")
+_SUFFIXES = (".png", ".tif", ".tiff", ".nii", ".nii.gz", ".nrrd")
+ALIGNED = tuple(f"aligned{suffix}" for suffix in _SUFFIXES)
 OWNED = (TRANSFORM, *ALIGNED, CHECKERBOARD, OVERLAY, MATCHES, REPORT, RESULT)
 _PICTURE_SIDE, _PAGE_SIDE = 4096, 1600
 
@@ -42,10 +46,10 @@ class SavedFiles:
 
 
 def save_registration(
-    result: "Registration", folder: Path, interpolation: Interpolation = "bilinear"
+    result: "Registration", folder: Path, interpolation: Interpolation | None = None
 ) -> SavedFiles:
     """Fill the folder; see :meth:`sdme.Registration.save`."""
-    fixed, moving = result.fixed_image, result.moving_image
+    fixed, moving = result.fixed_raster, result.moving_raster
     if fixed is None or moving is None:
         raise InputError("this registration does not hold its images; register them again to save")
     with filling(folder, OWNED) as place:
@@ -55,8 +59,8 @@ def save_registration(
             names: dict[str, str] = {}
             views = [_pair_view(fixed, moving)]
         else:
-            aligned = result.align(interpolation)
-            names = _write_alignment(place, result.transform, aligned, result.moving_name)
+            aligned = result.align_raster(interpolation)
+            names = _write_alignment(place, result.transform, aligned, result)
             views = _alignment_views(place, fixed, moving, aligned, result.transform)
         views.append(_matches_view(matches))
         _write_picture(place / MATCHES, matches)
@@ -74,13 +78,14 @@ def save_registration(
 
 
 def _write_alignment(
-    place: Path, transform: Transform, aligned: np.ndarray, moving_name: str
+    place: Path, transform: Transform, aligned: Raster, result: "Registration"
 ) -> dict[str, str]:
     """Write the transform and the full-size image; returns all names of a success by field."""
-    name = "aligned" + image_suffix(aligned, Path(moving_name).suffix)
-    text = json.dumps(transform.to_dict(), indent=2)
-    (place / TRANSFORM).write_text(text + "\n", encoding="utf-8")
-    store_image(place / name, aligned)
+    assert result.fixed_raster is not None and result.moving_raster is not None
+    name = "aligned" + raster_suffix(aligned, result.moving_name)
+    content = transform.to_dict() | stored_places(result.fixed_raster, result.moving_raster)
+    (place / TRANSFORM).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    store_raster(place / name, aligned)
     return {
         "transform": TRANSFORM,
         "aligned": name,
@@ -90,7 +95,7 @@ def _write_alignment(
 
 
 def _alignment_views(
-    place: Path, fixed: np.ndarray, moving: np.ndarray, aligned: np.ndarray, transform: Transform
+    place: Path, fixed: Raster, moving: Raster, aligned: Raster, transform: Transform
 ) -> list[View]:
     """Draw checkerboard and overlay into ``place`` and show them, and what was there before."""
     below, _ = to_picture(fixed, _PICTURE_SIDE)
@@ -132,7 +137,7 @@ def _alignment_views(
     ]
 
 
-def _pair_view(fixed: np.ndarray, moving: np.ndarray) -> View:
+def _pair_view(fixed: Raster, moving: Raster) -> View:
     pictures = [
         _embedded(to_picture(image, _PAGE_SIDE)[0], title)
         for image, title in ((fixed, "fixed"), (moving, "moving"))
@@ -150,12 +155,12 @@ def _matches_view(matches: Picture) -> View:
     )
 
 
-def _footprint(moving: np.ndarray, transform: Transform) -> Mask:
+def _footprint(moving: Raster, transform: Transform) -> Mask:
     """Fixed pixels on which a moving pixel with data lies."""
-    return transform.warp(valid_mask(moving).view(np.uint8), interpolation="nearest") > 0
+    return transform.warp(moving.valid.view(np.uint8), interpolation="nearest") > 0
 
 
-def _laid_unmoved(moving: np.ndarray, fixed: Picture) -> tuple[Picture, Mask]:
+def _laid_unmoved(moving: Raster, fixed: Picture) -> tuple[Picture, Mask]:
     """The moving image stretched over the fixed one, as if nothing had been aligned."""
     picture, valid = to_picture(moving, max(fixed.shape[:2]))
     size = fixed.shape[1::-1]

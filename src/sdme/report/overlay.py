@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from sdme.io.image import to_network_input, valid_mask
+from sdme.io.image import stretched
+from sdme.io.raster import Raster
+from sdme.io.read import as_raster
+from sdme.io.view import Looker
 
 Picture = UInt8[np.ndarray, "h w 3"]
 Mask = Bool[np.ndarray, "h w"]
@@ -24,29 +27,44 @@ _DARK, _STRONGEST_LIFT, _MAX_SAMPLE = 0.3, 0.5, 500_000
 _SUBPIXEL_BITS = 4
 
 
-def to_picture(image: np.ndarray, max_side: int, valid: Mask | None = None) -> tuple[Picture, Mask]:
+def to_picture(
+    image: np.ndarray | Raster, max_side: int, valid: Mask | None = None
+) -> tuple[Picture, Mask]:
     """Picture of an image of any dtype, shrunk to ``max_side``, and where it carries data.
 
-    ``valid`` limits the pixels that carry data, for instance to where a warped image lies.
+    A raster is shown in the bands and the way that the network sees it. ``valid`` limits the pixels
+    that carry data, for instance to where a warped image lies.
     """
-    valid = valid_mask(image) if valid is None else valid & valid_mask(image)
-    image = image[..., :3] if image.ndim == 3 else image
-    height, width = image.shape[:2]
+    looker = Looker(image if isinstance(image, Raster) else as_raster(image))
+    lies = looker.raster.valid
+    valid = lies if valid is None else valid & lies
+    bands = looker.shown(valid)
+    height, width = bands.shape[:2]
     scale = max_side / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        if image.dtype not in (np.uint8, np.uint16, np.float32):
-            image = image.astype(np.float32)
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        valid = cv2.resize(valid.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        valid &= valid_mask(image)
+        bands, valid = _shrunk(bands, valid, size)
     if not valid.any():
-        return np.zeros((*image.shape[:2], 3), np.uint8), valid
-    values = to_network_input(image, valid)
+        return np.zeros((*bands.shape[:2], 3), np.uint8), valid
+    values = stretched(bands, valid)
     picture = np.rint(values * 255, out=values).astype(np.uint8)
     step = max(1, round(valid.size / _MAX_SAMPLE))
     sample = picture[valid][::step]
     return np.asarray(cv2.LUT(picture, _brightness_curve(sample))), valid
+
+
+def _shrunk(bands: np.ndarray, valid: Mask, size: tuple[int, int]) -> tuple[np.ndarray, Mask]:
+    """Averages of pixels; those with values of missing data among them do not count."""
+    if bands.dtype not in (np.uint8, np.uint16, np.float32):
+        bands = bands.astype(np.float32)
+    if not valid.all() and bands.dtype != np.uint8:
+        bands = np.where(valid[..., None], bands.astype(np.float32), np.float32(np.nan))
+    bands = np.asarray(cv2.resize(bands, size, interpolation=cv2.INTER_AREA))
+    bands = bands[..., None] if bands.ndim == 2 else bands
+    valid = cv2.resize(valid.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    if bands.dtype.kind == "f":
+        valid &= np.isfinite(bands).all(axis=-1)
+    return bands, valid
 
 
 def _brightness_curve(sample: UInt8[np.ndarray, "n bands"]) -> UInt8[np.ndarray, " 256"]:
@@ -85,8 +103,8 @@ def overlay(fixed: Picture, aligned: Picture, valid: Mask) -> Picture:
 
 
 def match_picture(
-    fixed: np.ndarray,
-    moving: np.ndarray,
+    fixed: np.ndarray | Raster,
+    moving: np.ndarray | Raster,
     fixed_points: Float[np.ndarray, "n 2"],
     moving_points: Float[np.ndarray, "n 2"],
     inlier: Bool[np.ndarray, " n"],
@@ -116,7 +134,7 @@ def match_picture(
     return canvas
 
 
-def _panel(image: np.ndarray) -> tuple[Picture, Float[np.ndarray, "2"]]:
+def _panel(image: np.ndarray | Raster) -> tuple[Picture, Float[np.ndarray, "2"]]:
     """Picture of an image that fits a panel, and the scale of x and y."""
     picture, _ = to_picture(image, _PANEL)
     height, width = picture.shape[:2]
@@ -124,7 +142,8 @@ def _panel(image: np.ndarray) -> tuple[Picture, Float[np.ndarray, "2"]]:
     if enlargement > 1:
         size = (round(width * enlargement), round(height * enlargement))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-    scale = np.array(picture.shape[1::-1]) / np.array(image.shape[1::-1])
+    size = image.size if isinstance(image, Raster) else image.shape[1::-1]
+    scale = np.array(picture.shape[1::-1]) / np.array(size)
     return picture, scale
 
 

@@ -137,6 +137,7 @@ def render_page(result: "Registration", views: Sequence[View], version: str) -> 
         mark=mark,
         heading=heading,
         message=_sentence(result.message),
+        notes=[_sentence(note) for note in result.notes],
         explanation=EXPLANATIONS[result.status.value].get(result.reason.value, ""),
         fixed_name=result.fixed_name or "fixed image",
         moving_name=result.moving_name or "moving image",
@@ -164,6 +165,9 @@ def _numbers(result: "Registration") -> list[Row]:
         Row("Moving image", _size(result.moving_size, result.moving_image)),
         Row("Model", result.model),
     ]
+    if (moved := result.correction) is not None:
+        text = f"{moved.pixels:.2f} px of the moving image, {moved.metres:.2f} m (mean of corners)"
+        rows.insert(2, Row("Correction of the georeference", text))
     if result.transform is not None:
         rows[2:2] = _motion(result.transform)
     if result.sparse is not None and result.dense is not None:

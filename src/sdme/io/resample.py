@@ -1,0 +1,133 @@
+"""Laying a raster on another grid without mixing missing data into its values."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from sdme.config import Interpolation
+from sdme.errors import InputError
+from sdme.io.raster import Raster
+from sdme.transform import Transform
+
+Samples = np.ndarray
+"""Booleans of the shape of the pixels."""
+
+
+def carry(
+    raster: Raster,
+    transform: Transform,
+    interpolation: Interpolation | None = None,
+    fill: float | None = None,
+    like: Raster | None = None,
+) -> Raster:
+    """The moving raster on the fixed grid, in its own dtype, with its own value of missing data.
+
+    ``interpolation`` is by default nearest for labels, bilinear for all else. A sample is missing
+    where the nearest one is; next to missing data the values are those of the nearest good samples,
+    never mixtures with it, and no good sample is given the value that stands for missing data: it
+    becomes the next one. Cubic and lanczos overshoot at edges, and what an integer type cannot hold
+    is cut off there. ``fill`` (default: the value of missing data, else NaN in floating images and
+    0 in others) is where the image does not reach. ``like`` gives the place of the result.
+
+    Raises:
+        InputError: as :meth:`sdme.Transform.warp`.
+    """
+    how = interpolation or ("nearest" if raster.is_labels else "bilinear")
+    value = raster.fill if fill is None else fill
+    out = _carried(raster, transform, how, value)
+    reaches = transform.warp(
+        np.ones(raster.pixels.shape[:2], np.uint8), interpolation="nearest", fill=0
+    )
+    mask = reaches > 0
+    if raster.mask is not None:
+        own = transform.warp(raster.mask.view(np.uint8), interpolation="nearest", fill=0)
+        mask &= own > 0
+    return replace(
+        raster,
+        pixels=out,
+        mask=None if mask.all() else mask,
+        use=None,
+        georeference=None if like is None else like.georeference,
+        plane=None if like is None else like.plane,
+        notes=(),
+    )
+
+
+def _carried(raster: Raster, transform: Transform, how: Interpolation, fill: float) -> np.ndarray:
+    missing = missing_samples(raster)
+    if missing is None or how == "nearest":
+        return _apart(raster, transform.warp(raster.pixels, interpolation=how, fill=fill), None)
+    out = transform.warp(_filled(raster.pixels, missing), interpolation=how, fill=fill)
+    nearest = transform.warp(raster.pixels, interpolation="nearest", fill=fill)
+    lost = transform.warp(missing.view(np.uint8), interpolation="nearest", fill=1) > 0
+    out = np.where(lost, nearest, _apart(raster, out, lost))
+    return out.astype(raster.pixels.dtype, copy=False)
+
+
+def missing_samples(raster: Raster) -> Samples | None:
+    """Samples without data, of the shape of the pixels; ``None`` if there are none."""
+    pixels = raster.pixels
+    missing = np.zeros(pixels.shape, dtype=bool)
+    if pixels.dtype.kind == "f":
+        missing |= ~np.isfinite(pixels)
+    if raster.nodata is not None and not np.isnan(raster.nodata):
+        missing |= pixels == pixels.dtype.type(raster.nodata)
+    if raster.mask is not None:
+        missing |= ~raster.mask if pixels.ndim == 2 else ~raster.mask[..., None]
+    if raster.has_alpha:
+        missing[..., -1] = False
+    return missing if missing.any() else None
+
+
+def _apart(raster: Raster, out: np.ndarray, lost: Samples | None) -> np.ndarray:
+    """Keep good samples off the value of missing data, which interpolation can hit by chance."""
+    value = raster.nodata
+    if value is None or lost is None or out.dtype.kind not in "iu":
+        return out
+    hit = (out == value) & ~lost
+    if not hit.any():
+        return out
+    top = np.iinfo(out.dtype).max
+    out = out.copy()
+    out[hit] = value + 1 if value < top else value - 1
+    return out
+
+
+def _filled(pixels: np.ndarray, missing: Samples) -> np.ndarray:
+    """Missing samples replaced by the nearest good ones of their band."""
+    if pixels.ndim == 2:
+        return _filled_band(pixels, missing)
+    out = pixels.copy()
+    for band in range(pixels.shape[2]):
+        out[..., band] = _filled_band(pixels[..., band], missing[..., band])
+    return out
+
+
+def _filled_band(band: np.ndarray, missing: Samples) -> np.ndarray:
+    if missing.all():
+        return np.zeros_like(band)
+    if not missing.any():
+        return band
+    _, labels = cv2.distanceTransformWithLabels(
+        missing.astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    labels = np.asarray(labels, np.int32)
+    value_of = np.zeros(int(labels.max()) + 1, band.dtype)
+    value_of[labels[~missing]] = band[~missing]
+    return value_of[labels]
+
+
+def check_fill(fill: float, dtype: np.dtype) -> None:
+    """Refuse a value that the dtype cannot hold.
+
+    Raises:
+        InputError: it is no whole number, or out of range.
+    """
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        if not (limits.min <= fill <= limits.max and fill == int(fill)):
+            raise InputError(
+                f"--fill {fill:g} does not fit {dtype}; give a whole number from "
+                f"{limits.min} to {limits.max}"
+            )
