@@ -34,10 +34,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sdme.config import RegisterSettings
+    from sdme.config import RegisterSettings, ViewSettings
     from sdme.errors import InputError, SdmeError
     from sdme.exchange.formats import export_transform, read_transform
     from sdme.io.image import read_image, write_image
+    from sdme.io.raster import Raster
+    from sdme.io.read import read_raster
+    from sdme.io.write import write_raster
     from sdme.model.weights import load_network
     from sdme.model.weights import records as models
     from sdme.register import register
@@ -48,36 +51,44 @@ __version__ = "0.1.0"
 __all__ = [
     "InputError",
     "Matches",
+    "Raster",
     "Reason",
     "RegisterSettings",
     "Registration",
     "SdmeError",
     "Status",
     "Transform",
+    "ViewSettings",
     "export_transform",
     "load_network",
     "models",
     "read_image",
+    "read_raster",
     "read_transform",
     "register",
     "write_image",
+    "write_raster",
 ]
 
 _HOMES = {
     "InputError": "sdme.errors",
     "Matches": "sdme.result",
+    "Raster": "sdme.io.raster",
     "Reason": "sdme.result",
     "RegisterSettings": "sdme.config",
     "Registration": "sdme.result",
     "SdmeError": "sdme.errors",
     "Status": "sdme.result",
     "Transform": "sdme.transform",
+    "ViewSettings": "sdme.config",
     "export_transform": "sdme.exchange.formats",
     "load_network": "sdme.model.weights",
     "models": "sdme.model.weights:records",
     "read_image": "sdme.io.image",
+    "read_raster": "sdme.io.read",
     "read_transform": "sdme.exchange.formats",
     "write_image": "sdme.io.image",
+    "write_raster": "sdme.io.write",
 }
 
 

@@ -148,7 +148,9 @@ class Registration:
             raise InputError(f"there is no aligned image: {self.message}")
         if self.moving_raster is None:
             raise InputError("this registration does not hold its images; register them again")
-        return carry(self.moving_raster, self.transform, interpolation, like=self.fixed_raster)
+        fixed = self.fixed_raster
+        place = None if fixed is None else fixed.georeference or fixed.plane
+        return carry(self.moving_raster, self.transform, interpolation, on=place)
 
     def save(
         self, folder: str | os.PathLike[str], interpolation: Interpolation | None = None

@@ -12,7 +12,6 @@ from sdme import InputError
 from sdme.io.header import declared_size
 from sdme.io.image import (
     encode_image,
-    image_suffix,
     read_image,
     read_layer,
     to_network_input,
@@ -305,14 +304,6 @@ def test_network_sees_two_valued_images():
     assert values[3, 3] == 1
     assert values.sum() == 1
     assert to_network_input(image > 0)[3, 3].tolist() == [1, 1, 1]
-
-
-def test_suffix_that_can_hold_an_image():
-    assert image_suffix(content()) == ".png"
-    assert image_suffix(content(), ".TIFF") == ".tiff"
-    assert image_suffix(content(), ".jpg") == ".png"
-    assert image_suffix(content("float32")) == ".tif"
-    assert image_suffix(content(shape=(40, 56, 2))) == ".tif"
 
 
 @pytest.mark.parametrize(

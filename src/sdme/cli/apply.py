@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
-from sdme.config import Interpolation
+from sdme.config import Axis, Interpolation
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from sdme.io.places import Place
+    from sdme.io.raster import Raster
     from sdme.transform import Transform
 
 Frame = Literal["moving", "fixed"]
@@ -26,6 +28,8 @@ def apply(
     interpolation: Interpolation | None = None,
     labels: Annotated[bool, Parameter(negative="")] = False,
     fill: float | None = None,
+    slice: int | None = None,  # noqa: A002 - what it is called everywhere
+    axis: Axis = "z",
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> int:
@@ -34,6 +38,9 @@ def apply(
     Examples: `sdme apply out/transform.json band5.tif -o band5_aligned.tif`,
     `sdme apply out/transform.json classes.png --labels`,
     `sdme apply out/transform.json points.csv -o points_in_fixed.csv`
+
+    A GeoTIFF comes out where the fixed image was one, and a NIfTI or NRRD slice likewise. Missing
+    data stays missing and is never mixed with values.
 
     Points are a .csv, .tsv or .txt table with columns x and y (or the first two, without a
     header) in pixels, pixel centres at whole numbers; other columns are kept. A point that the
@@ -50,19 +57,25 @@ def apply(
     frame
         what the input belongs to: `moving` carries it to the fixed image, `fixed` the other way
     interpolation
-        how the image is sampled [default: bilinear]
+        how the image is sampled [default: nearest for palettes and NIfTI labels, else bilinear]
     labels
         the pixel values are names, not amounts: the same as `--interpolation nearest`
     fill
-        value where the image does not reach [default: nan in floating images, else 0]
+        value where the image does not reach [default: its own value of missing data, else nan in
+        floating images and 0 in others]
+    slice
+        slice of a volume, from 0
+    axis
+        axis of a volume that is cut through
     as_json
         print one JSON object and nothing else
     quiet
         print nothing but errors
     """
     from sdme.errors import InputError
-    from sdme.io.image import image_suffix, write_image
     from sdme.io.points import SUFFIXES
+    from sdme.io.resample import carry
+    from sdme.io.write import raster_suffix, write_raster
     from sdme.transform import Transform
 
     if labels and interpolation not in (None, "nearest"):
@@ -79,13 +92,20 @@ def apply(
         done = {"points": count}
         text = f"{count} points"
     else:
-        how = "nearest" if labels else interpolation or "bilinear"
-        image = _warped(place, source, frame, how, fill)
-        output = output or Path(stem + image_suffix(image, source.suffix))
+        image = _read(source, place.moving_size, frame, axis, slice, fill)
+        for note in image.notes:
+            out.warning(note)
+        how = "nearest" if labels or image.is_labels else "bilinear"
+        image = carry(image, place, interpolation or how, fill, _place(transform, target))
+        if source.name.lower().endswith(".nii.gz"):
+            stem = f"{Path(source.stem).stem}_on_{target}"
+        output = output or Path(stem + raster_suffix(image, source))
         _refuse_same(source, output)
-        write_image(output, image)
-        done = {"size": [image.shape[1], image.shape[0]], "dtype": str(image.dtype)}
-        text = f"{image.shape[1]}x{image.shape[0]} px, {image.dtype}, {how}"
+        write_raster(output, image)
+        done = {"size": list(image.size), "dtype": str(image.pixels.dtype)}
+        where = "" if image.georeference is None else ", georeferenced"
+        text = f"{image.size[0]}x{image.size[1]} px, {image.pixels.dtype}, {interpolation or how}"
+        text += where
     out.result({"output": str(output), "from": frame, "to": target} | done)
     out.line(f"{source} carried from the {frame} to the {target} image: {output} ({text})")
     return 0
@@ -99,23 +119,36 @@ def _apply_to_points(place: "Transform", source: Path, output: Path) -> int:
     return len(table.rows)
 
 
-def _warped(
-    place: "Transform", source: Path, frame: Frame, how: Interpolation, fill: float | None
-) -> "np.ndarray":
-    """The image on the other grid; ``place`` maps that grid to the image's own pixels."""
+def _read(
+    source: Path,
+    size: tuple[int, int],
+    frame: Frame,
+    axis: Axis,
+    place: int | None,
+    fill: float | None,
+) -> "Raster":
+    """The image that is carried over, of the size that the transform is for."""
     from sdme.errors import InputError
-    from sdme.io.image import no_data_value, read_layer
+    from sdme.io.read import read_raster
 
-    image = read_layer(source, "image")
-    width, height = image.shape[1], image.shape[0]
-    if (width, height) != place.moving_size:
+    raster = read_raster(source, "image", axis=axis, place=place)
+    width, height = raster.size
+    if raster.size != size:
         raise InputError(
             f"image {source} is {width}x{height} px, but the {frame} image of this transform is "
-            f"{place.moving_size[0]}x{place.moving_size[1]}; give a band of that grid or use --from"
+            f"{size[0]}x{size[1]}; give a band of that grid or use --from"
         )
-    value = no_data_value(image) if fill is None else fill
-    _check_fill(value, image)
-    return place.warp(image, interpolation=how, fill=value)
+    if fill is not None:
+        _check_fill(fill, raster.pixels)
+    return raster
+
+
+def _place(transform: Path, target: Frame) -> "Place | None":
+    """Where the grid lies that the image is carried to, if the transform file says so."""
+    from sdme.io.places import Places
+
+    places = Places.load(transform)
+    return places.fixed if target == "fixed" else places.moving
 
 
 def _check_fill(fill: float, image: "np.ndarray") -> None:

@@ -106,21 +106,6 @@ def to_picture(image: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
     return np.round(to_network_input(image, valid) * 255).astype(np.uint8)
 
 
-def no_data_value(image: np.ndarray) -> float:
-    """What pixels without data are filled with: NaN in floating images, else 0 (transparent)."""
-    return float("nan") if image.dtype.kind == "f" else 0.0
-
-
-def image_suffix(image: np.ndarray, source_suffix: str = "") -> str:
-    """Suffix for an image that came from a file with ``source_suffix``.
-
-    A TIFF stays one; all else becomes ``.png`` where that can hold it unchanged, or ``.tif``.
-    """
-    if source_suffix.lower() in _TIFF:
-        return source_suffix.lower()
-    return ".png" if fits_png(image) else ".tif"
-
-
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Write an image in its own dtype; the file appears whole or not at all.
 

@@ -1,7 +1,6 @@
 """What georeferences say of two images before anything is compared, and how wrong they were."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -108,16 +107,6 @@ def correction(transform: Transform, fixed: Raster, moving: Raster) -> Correctio
     if not np.isfinite(metres).all():
         return None
     return Correction(float(gap.mean()), float(metres.mean()))
-
-
-def stored_places(fixed: Raster, moving: Raster) -> dict[str, Any]:
-    """What a transform file says besides the transform: the places of both images."""
-    places = {
-        name: raster.georeference.to_dict()
-        for name, raster in (("fixed", fixed), ("moving", moving))
-        if raster.georeference is not None
-    }
-    return {"georeference": places} if places else {}
 
 
 def _common_points(

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 from sdme.config import Interpolation
-from sdme.errors import InputError
-from sdme.io.raster import Raster
+from sdme.io.georeference import Georeference
+from sdme.io.places import Place
+from sdme.io.raster import Plane, Raster
 from sdme.transform import Transform
 
 Samples = np.ndarray
@@ -19,7 +20,7 @@ def carry(
     transform: Transform,
     interpolation: Interpolation | None = None,
     fill: float | None = None,
-    like: Raster | None = None,
+    on: Place | None = None,
 ) -> Raster:
     """The moving raster on the fixed grid, in its own dtype, with its own value of missing data.
 
@@ -28,7 +29,8 @@ def carry(
     never mixtures with it, and no good sample is given the value that stands for missing data: it
     becomes the next one. Cubic and lanczos overshoot at edges, and what an integer type cannot hold
     is cut off there. ``fill`` (default: the value of missing data, else NaN in floating images and
-    0 in others) is where the image does not reach. ``like`` gives the place of the result.
+    0 in others) is where the image does not reach. ``on`` is the place of the fixed grid, and so of
+    the result.
 
     Raises:
         InputError: as :meth:`sdme.Transform.warp`.
@@ -48,8 +50,8 @@ def carry(
         pixels=out,
         mask=None if mask.all() else mask,
         use=None,
-        georeference=None if like is None else like.georeference,
-        plane=None if like is None else like.plane,
+        georeference=on if isinstance(on, Georeference) else None,
+        plane=on if isinstance(on, Plane) else None,
         notes=(),
     )
 
@@ -116,18 +118,3 @@ def _filled_band(band: np.ndarray, missing: Samples) -> np.ndarray:
     value_of = np.zeros(int(labels.max()) + 1, band.dtype)
     value_of[labels[~missing]] = band[~missing]
     return value_of[labels]
-
-
-def check_fill(fill: float, dtype: np.dtype) -> None:
-    """Refuse a value that the dtype cannot hold.
-
-    Raises:
-        InputError: it is no whole number, or out of range.
-    """
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if not (limits.min <= fill <= limits.max and fill == int(fill)):
-            raise InputError(
-                f"--fill {fill:g} does not fit {dtype}; give a whole number from "
-                f"{limits.min} to {limits.max}"
-            )

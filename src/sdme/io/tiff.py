@@ -158,9 +158,10 @@ def _nodata(page: tifffile.TiffPage, dtype: np.dtype) -> float | None:
         if dtype.kind == "f":
             with np.errstate(over="ignore"):
                 return value if math.isinf(value) else float(dtype.type(value))
-        exact = int(text) if text.lstrip("+-").isdigit() else int(value)
+        is_plain = text.lstrip("+-").isdigit()
+        exact = int(text) if is_plain else int(value)
         limits = np.iinfo(dtype)
-        fits = exact == value and limits.min <= exact <= limits.max
+        fits = limits.min <= exact <= limits.max and (is_plain or exact == value)
         return exact if fits else None
     except (ValueError, OverflowError):
         return None

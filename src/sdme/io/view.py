@@ -31,10 +31,8 @@ class Seen:
 def see(raster: Raster) -> Seen:
     """Show a raster as its view asks for; a registration may look at ``used``."""
     looker = Looker(raster)
-    valid = looker.valid
-    used = valid if raster.use is None else valid & raster.use
-    within = used if used.any() else valid
-    return Seen(stretched(looker.bands, valid, within), valid, used)
+    valid, used = looker.valid, looker.used
+    return Seen(stretched(looker.bands, valid, used if used.any() else valid), valid, used)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +63,15 @@ class Looker:
         return valid
 
     @cached_property
+    def used(self) -> Mask:
+        """Those of them that the raster's own mask lets a registration look at."""
+        use = self.raster.use
+        return self.valid if use is None else self.valid & use
+
+    @cached_property
     def bands(self) -> np.ndarray:
         """``(h, w, 1 or 3)``, their logarithms where that is wanted."""
-        return logarithms(self._chosen, self.valid) if self.is_logarithmic else self._chosen
+        return logarithms(self._chosen, self.used) if self.is_logarithmic else self._chosen
 
     def shown(self, valid: Mask) -> np.ndarray:
         """As :attr:`bands`, for the eye: of the pixels that are valid here alone."""
@@ -78,7 +82,7 @@ class Looker:
         """Whether logarithms are shown."""
         choice = self.raster.view.log
         if choice == "auto":
-            return self._chosen.shape[2] == 1 and is_speckled(self._chosen[..., 0], self.valid)
+            return self._chosen.shape[2] == 1 and is_speckled(self._chosen[..., 0], self.used)
         return choice == "yes"
 
     @cached_property
@@ -154,7 +158,7 @@ def logarithms(bands: np.ndarray, valid: Mask) -> np.ndarray:
         return bands
     positive = sample[sample > 0]
     foot = float(np.median(positive)) / 100
-    return np.log(np.maximum(np.where(valid[..., None], values, foot), 0) + foot)
+    return np.log(np.maximum(np.where(np.isfinite(values), values, foot), 0) + foot)
 
 
 def collar(bands: np.ndarray, valid: Mask) -> Mask | None:

@@ -13,7 +13,7 @@ from sdme.config import Interpolation
 from sdme.errors import InputError
 from sdme.io.folder import filling
 from sdme.io.image import encode_image
-from sdme.io.placement import stored_places
+from sdme.io.places import Places
 from sdme.io.raster import Raster
 from sdme.io.write import raster_suffix, store_raster
 from sdme.report.overlay import Mask, Picture, checkerboard, match_picture, overlay, to_picture
@@ -83,7 +83,8 @@ def _write_alignment(
     """Write the transform and the full-size image; returns all names of a success by field."""
     assert result.fixed_raster is not None and result.moving_raster is not None
     name = "aligned" + raster_suffix(aligned, result.moving_name)
-    content = transform.to_dict() | stored_places(result.fixed_raster, result.moving_raster)
+    places = Places.of(result.fixed_raster, result.moving_raster)
+    content = transform.to_dict() | places.to_dict()
     (place / TRANSFORM).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     store_raster(place / name, aligned)
     return {
