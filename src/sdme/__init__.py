@@ -11,6 +11,7 @@ Map of the modules, from the door to the core:
 
 - :mod:`sdme.cli`: the command ``sdme``, one file a command
 - :mod:`sdme.register`: the whole pipeline on one page
+- :mod:`sdme.refinement`: someone else's transform, made better
 - :mod:`sdme.result`: what it returns, and :meth:`Registration.save`
 - :mod:`sdme.stages`, :mod:`sdme.verdict`: its stages with a network of the preset ``paper``, and
   whether the answer can be trusted
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from sdme.io.write import write_raster
     from sdme.model.weights import load_network
     from sdme.model.weights import records as models
+    from sdme.refinement import refine_transform
     from sdme.register import register
     from sdme.result import Matches, Reason, Registration, Status
     from sdme.transform import Transform
@@ -65,6 +67,7 @@ __all__ = [
     "read_image",
     "read_raster",
     "read_transform",
+    "refine_transform",
     "register",
     "write_image",
     "write_raster",
@@ -87,6 +90,7 @@ _HOMES = {
     "read_image": "sdme.io.image",
     "read_raster": "sdme.io.read",
     "read_transform": "sdme.exchange.formats",
+    "refine_transform": "sdme.refinement",
     "write_image": "sdme.io.image",
     "write_raster": "sdme.io.write",
 }

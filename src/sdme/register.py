@@ -76,7 +76,7 @@ def register(
     clock = Clock(progress)
     with torch.inference_mode():
         with clock.stage("read"):
-            network = _network(model, device)
+            network = network_of(model, device)
             clock.device = device_of(network)
             side = longest_side(network, settings)
             pair = make_pair(fixed, moving, side, initial is None, settings.transform)
@@ -175,7 +175,8 @@ def _matches(pair: Pair, sparse: Sparse | None) -> Matches:
     return Matches(*points, sparse.score, sparse.inlier)
 
 
-def _network(model: Model, device: str) -> nn.Module:
+def network_of(model: Model, device: str) -> nn.Module:
+    """The network itself, or the one that a name or a file stands for."""
     if isinstance(model, nn.Module):
         return model.eval()
     usable = usable_device(device)

@@ -16,13 +16,14 @@ from sdme.cli.evaluate import evaluate
 from sdme.cli.export import export
 from sdme.cli.finetune import finetune
 from sdme.cli.models import models
+from sdme.cli.refine import refine
 from sdme.cli.register import register
 from sdme.cli.train import train
 from sdme.errors import SdmeError
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 3, 130, 143
 
-_COMMANDS = (register, apply, export, evaluate, compare, train, finetune, models, doctor)
+_COMMANDS = (register, refine, apply, export, evaluate, compare, train, finetune, models, doctor)
 
 app = App(
     name="sdme",

@@ -46,6 +46,20 @@ def refine_unrolled(
     return iterates
 
 
+@torch.no_grad()
+def residual(
+    fixed: FastFeatures, moving: FastFeatures, H: Float[Tensor, "b 3 3"]
+) -> Float[Tensor, " b"]:
+    """Weighted mean of the bounded squared difference of the finest maps where they overlap.
+
+    ``r^2 / (1 + r^2)``, of which alignment goes down the slope; infinite where nothing overlaps.
+    """
+    with torch.autocast(H.device.type, enabled=False):
+        return _Alignment(
+            fixed.levels[0], moving.levels[0], fixed.size, moving.size, LEVELS[0], Family()
+        ).residual(H)
+
+
 class _Alignment:
     """One level: everything that stays the same over its iterations."""
 
@@ -71,14 +85,27 @@ class _Alignment:
         products = [self.gx * self.gx, self.gx * self.gy, self.gy * self.gy]
         self.tensor = torch.stack([p.sum(1) for p in products], dim=1)
 
-    def better(self, H: Float[Tensor, "b 3 3"], factor: Float[Tensor, "8"]) -> Tensor:
-        """One damped Gauss-Newton step."""
+    def compared(self, H: Float[Tensor, "b 3 3"]) -> tuple[Tensor, Tensor]:
+        """Difference of the maps, and how much each pixel counts; nothing where it is not seen."""
         there = (apply_homography(H, self.points) + 0.5) / self.cell - 0.5
         looked_up = sample(self.moving, there.clamp(-1e4, 1e4)).unflatten(2, self.values.shape[-2:])
         difference = looked_up[:, :-2] - self.values
+        visible = (looked_up[:, -1:] > 0.99).to(difference.dtype)
+        return difference, self.weight * looked_up[:, -2:-1] * visible
+
+    def residual(self, H: Float[Tensor, "b 3 3"]) -> Float[Tensor, " b"]:
+        """Weighted mean of the bounded squared difference."""
+        difference, weight = self.compared(H)
+        squared = difference.square().sum(1, keepdim=True)
+        total = weight.sum((1, 2, 3))
+        found = (weight * squared / (1 + squared)).sum((1, 2, 3)) / total
+        return torch.where(total > 0, found, torch.inf)
+
+    def better(self, H: Float[Tensor, "b 3 3"], factor: Float[Tensor, "8"]) -> Tensor:
+        """One damped Gauss-Newton step."""
+        difference, weight = self.compared(H)
         robust = (1 + difference.square().sum(1, keepdim=True)).square().reciprocal()
-        visible = (looked_up[:, -1:] > 0.99).to(robust.dtype)
-        weight = self.weight * looked_up[:, -2:-1] * visible * robust
+        weight = weight * robust
         slopes = [(g * difference).sum(1, keepdim=True) for g in (self.gx, self.gy)]
         fields = weight * torch.cat([self.tensor, *slopes], dim=1)
         # mean over the pixels: the damping means the same at every size
