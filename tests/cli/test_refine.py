@@ -19,7 +19,8 @@ TRUTH = Transform([[1, 0, 6.0], [0, 1, -4.0], [0, 0, 1]], SIZE, SIZE, "translati
 def folder(tmp_path, monkeypatch):
     """Two images, and a network that knows how they lie."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sdme.refinement.network_of", lambda _m, _d: HandMadeFast(TRUTH.matrix.copy()))
+    network = HandMadeFast(TRUTH.matrix.copy())
+    monkeypatch.setattr("sdme.refinement.network_of", lambda _model, _device: network)
     coarse = np.random.default_rng(0).uniform(0, 255, (12, 16)).astype(np.float32)
     moving = cv2.resize(coarse, SIZE, interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
     fixed = cv2.warpAffine(
