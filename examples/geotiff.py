@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import Affine
+from rasterio.transform import Affine, array_bounds
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 import sdme
@@ -46,11 +46,12 @@ def write_pair(folder: Path) -> tuple[Path, Path]:
 def _write_moving(path: Path, image: np.ndarray, place: Affine) -> Path:
     """Two bands in longitude and latitude, with missing data around the turned scene."""
     height, width = image.shape
-    bounds = rasterio.transform.array_bounds(height, width, place)
+    bounds = array_bounds(height, width, place)
     systems = "EPSG:32631", "EPSG:4326"
     target, columns, rows = calculate_default_transform(
         *systems, width, height, *bounds, resolution=15 / 90_000
     )
+    assert columns is not None and rows is not None
     with rasterio.open(path, "w", driver="GTiff", width=columns, height=rows, count=2,
                        dtype="float32", crs=systems[1], transform=target, nodata=NODATA,
                        compress="deflate") as out:  # fmt: skip

@@ -14,12 +14,22 @@ import cv2
 import numpy as np
 
 from sdme.errors import InputError
-from sdme.io.header import MEDICAL, Format, Size, declared_size, file_format, is_palette_png
+from sdme.io.header import (
+    MEDICAL,
+    Format,
+    Size,
+    declared_size,
+    file_format,
+    is_palette_png,
+    png_bytes,
+    png_is_whole,
+)
 from sdme.io.limits import too_large
 from sdme.io.quiet import silent_stderr
 from sdme.io.raster import Raster
 from sdme.io.tiff import decode_tiff, tiff_size
 
+_MAX_RATIO = 1100  # no byte of deflate unpacks to more
 _ACCEPTED = "PNG, TIFF, JPEG, WebP or BMP"
 
 
@@ -86,6 +96,8 @@ def known_format(file: IO[bytes], label: str, medical: bool = False) -> Format:
 def decode_flat(file: IO[bytes], kind: Format, label: str) -> Raster:
     """Decode PNG, JPEG, WebP or BMP; red first."""
     _checked_size(file, kind, label)
+    if kind == "png":
+        _check_png(file, label)
     file.seek(0)
     data = np.frombuffer(file.read(), dtype=np.uint8)
     with silent_stderr():
@@ -105,6 +117,16 @@ def decode_flat(file: IO[bytes], kind: Format, label: str) -> Raster:
     has_alpha = image.ndim == 3 and image.shape[2] == 4 and bool(image[..., 3].any())
     is_labels = kind == "png" and is_palette_png(file)
     return Raster(image, has_alpha=has_alpha, is_labels=is_labels)
+
+
+def _check_png(file: IO[bytes], label: str) -> None:
+    """Lengths that cannot be true would make the decoder take much memory."""
+    size = file.seek(0, os.SEEK_END)
+    if not png_is_whole(file) or png_bytes(file) > _MAX_RATIO * size:
+        raise InputError(
+            f"{label} cannot be decoded: the PNG data is damaged or cut short; give an undamaged "
+            "file"
+        )
 
 
 def _checked_size(file: IO[bytes], kind: Format, label: str) -> Size:

@@ -72,7 +72,7 @@ def read_header(path: Path | str, name: str = "image") -> GeoHeader:
         InputError: rasterio is missing, or the file is no TIFF that can be read.
     """
     path = Path(path)
-    with _opened(path, f"{name} {path}") as dataset:
+    with _opened(path, f"{name} {path}") as dataset, silent_stderr():
         return _header(dataset, path)
 
 
@@ -102,7 +102,8 @@ def read_window(
         size = size or (window.width, window.height)
         chosen = _checked_bands(dataset.count, bands, label)
         _check_window(window, size, (dataset.width, dataset.height), len(chosen), label)
-        return _read(dataset, window, size, chosen, label)
+        with silent_stderr():
+            return _read(dataset, window, size, chosen, label)
 
 
 class WindowWriter:
@@ -200,7 +201,9 @@ def _opened(path: Path, label: str) -> Iterator[Any]:
         raise InputError(f"{label} {what}")
     with _quiet(rasterio):
         try:
-            with rasterio.open(path.absolute(), driver="GTiff") as dataset:
+            with silent_stderr():
+                dataset = rasterio.open(path.absolute(), driver="GTiff")
+            with dataset:
                 _check_dataset(dataset, label)
                 yield dataset
         except RasterioIOError as error:

@@ -41,6 +41,27 @@ def is_palette_png(file: IO[bytes]) -> bool:
     return file.read(26)[12:].startswith(b"IHDR") and _byte_at(file, 25) == 3
 
 
+def png_bytes(file: IO[bytes]) -> int:
+    """Size of the pixels that a PNG file declares, before they are packed."""
+    file.seek(16)
+    head = file.read(10)
+    width, height = int.from_bytes(head[:4], "big"), int.from_bytes(head[4:8], "big")
+    channels = {2: 3, 4: 2, 6: 4}.get(head[9], 1) if len(head) == 10 else 1
+    return width * height * channels * head[8] // 8 if len(head) == 10 else 0
+
+
+def png_is_whole(file: IO[bytes]) -> bool:
+    """Whether a PNG file is as long as its chunks say, up to the last one (PNG, section 5.3)."""
+    end, place = file.seek(0, 2), 8
+    while place + 12 <= end:
+        file.seek(place)
+        head = file.read(8)
+        place += 12 + int.from_bytes(head[:4], "big")
+        if head[4:] == b"IEND":
+            return place <= end
+    return False
+
+
 def _byte_at(file: IO[bytes], place: int) -> int:
     file.seek(place)
     return int.from_bytes(file.read(1), "big")

@@ -6,7 +6,9 @@ aligned with it can be stored there again.
 """
 
 import contextlib
+import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +18,7 @@ import numpy as np
 
 from sdme.config import Axis
 from sdme.errors import InputError
+from sdme.io.dicom import elements_fit
 from sdme.io.georeference import first_line
 from sdme.io.header import Format
 from sdme.io.limits import MAX_BYTES, too_large
@@ -25,7 +28,8 @@ from sdme.io.raster import Plane, Raster
 _READERS = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "dicom": "GDCMImageIO"}
 _SUFFIXES = {"nifti": ".nii.gz", "nrrd": ".nrrd", "dicom": ".nrrd"}
 _MAX_RATIO = 1100  # no byte of deflate or run lengths unpacks to more
-_LABEL_INTENT = "1002"  # NIFTI_INTENT_LABEL
+_LABEL_INTENT, _INTENT_PLACE = 1002, 68  # NIFTI_INTENT_LABEL, and where the header says so
+_NIFTI_COLOURS = ("128", "2304", "32", "1792")  # RGB, RGBA, and complex numbers
 _HEADER = 64 * 1024
 
 
@@ -49,12 +53,14 @@ def decode_slice(
         reader.ReadImageInformation()
         sizes = _sizes(reader, label)
         _check_bytes(reader, sizes, file, label)
+        if kind == "nifti":
+            _check_length(reader, sizes, file, label)
         index = _index(sizes, axis, place, label)
         image = reader.Execute()
         while image.GetDimension() > 3:
             image = image[..., 0]
         pixels = sitk.GetArrayFromImage(image)
-        is_labels = kind == "nifti" and _meta(reader, "intent_code") == _LABEL_INTENT
+        is_labels = kind == "nifti" and _meta(reader, "intent_code") == str(_LABEL_INTENT)
         plane = _plane(image, axis, index, _SUFFIXES[kind])
     bands = image.GetNumberOfComponentsPerPixel() > 1
     if pixels.ndim - bands == 2:
@@ -77,9 +83,17 @@ def write_slice(path: Path, raster: Raster) -> None:
         image.SetSpacing([float(value) for value in plane.spacing])
         image.SetOrigin([float(value) for value in plane.origin])
         image.SetDirection(plane.direction.ravel().tolist())
-        if raster.is_labels:
-            image.SetMetaData("intent_code", _LABEL_INTENT)
         sitk.WriteImage(image, str(path), useCompression=True)
+    if raster.is_labels and path.name.lower().endswith((".nii", ".nii.gz")):
+        _declare_labels(path)
+
+
+def _declare_labels(path: Path) -> None:
+    """Say in a NIfTI header that values are labels, which SimpleITK cannot."""
+    is_packed = path.suffix.lower() == ".gz"
+    data = bytearray(gzip.decompress(path.read_bytes()) if is_packed else path.read_bytes())
+    data[_INTENT_PLACE : _INTENT_PLACE + 2] = _LABEL_INTENT.to_bytes(2, "little")
+    path.write_bytes(gzip.compress(bytes(data)) if is_packed else bytes(data))
 
 
 def load_simpleitk() -> ModuleType:
@@ -112,7 +126,9 @@ def _explaining(label: str, kind: Format) -> Iterator[None]:
 
 
 def _check_whole(file: IO[bytes], kind: Format, label: str) -> None:
-    """Refuse headers that name other files."""
+    """Refuse headers that name other files, or lengths that make the library take much memory."""
+    if kind == "dicom" and not elements_fit(file):
+        raise InputError(f"{label} is damaged or cut short: a DICOM value ends behind the file")
     file.seek(0)
     header = file.read(_HEADER).split(b"\n\n", 1)[0].lower()
     if kind == "nrrd" and any(key in header for key in (b"data file:", b"datafile:")):
@@ -144,6 +160,31 @@ def _check_bytes(reader: Any, sizes: list[int], file: IO[bytes], label: str) -> 
         )
     if count > _MAX_RATIO * file.seek(0, os.SEEK_END):
         raise InputError(f"{label} is cut short: pixels are missing; give an undamaged file")
+
+
+def _check_length(reader: Any, sizes: list[int], file: IO[bytes], label: str) -> None:
+    """The pixels are all there: the library takes a NIfTI file that is cut short for whole."""
+    components = max(1, reader.GetNumberOfComponents())
+    bits = int(_meta(reader, "bitpix"))
+    if _meta(reader, "datatype") not in _NIFTI_COLOURS:  # their bits are those of all components
+        bits *= components
+    count = sizes[0] * sizes[1] * sizes[2]
+    needed = int(float(_meta(reader, "vox_offset"))) + count * bits // 8
+    if _length(file, needed) < needed:
+        raise InputError(f"{label} is cut short: pixels are missing; give an undamaged file")
+
+
+def _length(file: IO[bytes], enough: int) -> int:
+    """Bytes in a file, unpacked if it is packed; counting ends where there are ``enough``."""
+    file.seek(0)
+    if file.read(2) != b"\x1f\x8b":
+        return file.seek(0, os.SEEK_END)
+    file.seek(0)
+    count = 0
+    with contextlib.suppress(OSError, EOFError, zlib.error), gzip.GzipFile(fileobj=file) as content:
+        while count < enough and (part := content.read(2**20)):
+            count += len(part)
+    return count
 
 
 def _index(sizes: list[int], axis: Axis, place: int | None, label: str) -> int:
