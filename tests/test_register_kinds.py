@@ -69,3 +69,14 @@ def test_a_guess_of_a_wider_kind_is_brought_to_the_kind():
 def test_a_kind_that_cannot_explain_the_images_is_kept_to_nevertheless():
     result = run("homography", "translation")
     assert result.transform is None or result.transform.kind == "translation"
+
+
+@pytest.mark.parametrize("kind", ["similarity", "homography"])
+def test_the_simplest_kind_is_chosen_where_that_is_asked_for(kind):
+    fixed, moving = images(kind)
+    pair = Pair(make_frame(fixed, "fixed", SIDE), make_frame(moving, "moving", SIDE))
+    network = HandMadeFast(pair.in_frames(truth(kind).matrix))
+    settings = RegisterSettings(simplest=True, max_side=SIDE)
+    result = register(fixed, moving, model=network, settings=settings)
+    assert result.transform.kind == kind and len(network.calls) == 2
+    assert result.transform.corner_error(truth(kind)) < 0.6

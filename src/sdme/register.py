@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from sdme.config import RegisterSettings
+from sdme.config import Kind, RegisterSettings
 from sdme.fast_stages import (
     Views,
     best_of,
@@ -25,6 +25,7 @@ from sdme.io.raster import ImageSource
 from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL, load_network, usable_device
 from sdme.result import Matches, Registration
+from sdme.simplest import keep_simplest
 from sdme.stages import Clock, Sparse, device_of, look, match_and_estimate, refine_best, verdict_on
 from sdme.transform import Transform
 from sdme.verdict import Verdict
@@ -50,7 +51,9 @@ def register(
     runs. A guess is ``initial``; without one the images' georeferences or sizes of pixels, if both
     have them; without these the fixed image is laid on the middle of the moving one, and if their
     sizes differ also stretched over it. The answer is of the kind ``settings.transform``; guesses
-    are brought to it first, and georeferences that it cannot express are not used.
+    are brought to it first, and georeferences that it cannot express are not used. With
+    ``settings.simplest`` it is of the simplest kind up to that one that the matches do not speak
+    against (:mod:`sdme.simplest`), which takes twice the time.
 
     With a network of the preset ``paper``, ``sparse`` matches keypoints; ``dense`` refines each
     guess on structure maps, and the better answer counts; ``sparse-to-dense`` refines what the
@@ -73,6 +76,17 @@ def register(
             are a result of status ``failed``, not an error.
     """
     settings = settings or RegisterSettings()
+    if settings.simplest:
+
+        def run(kind: Kind) -> Registration:
+            one = settings.model_copy(update={"transform": kind, "simplest": False})
+            return register(
+                fixed, moving, model=network, settings=one, initial=initial, progress=progress
+            )
+
+        network = network_of(model, device)
+        result = keep_simplest(run, settings.transform)
+        return replace(result, model=_name_of(model))
     clock = Clock(progress)
     with torch.inference_mode():
         with clock.stage("read"):
@@ -95,7 +109,7 @@ def register(
         message=verdict.message,
         transform=pair.transform(verdict.matrix, kind),
         matches=_matches(pair, found.sparse),
-        model=type(model).__name__ if isinstance(model, nn.Module) else str(model),
+        model=_name_of(model),
         fixed_size=pair.fixed.image_size,
         moving_size=pair.moving.image_size,
         sparse=pair.transform(found.sparse.answer, found.sparse.kind) if found.sparse else None,
@@ -173,6 +187,10 @@ def _matches(pair: Pair, sparse: Sparse | None) -> Matches:
         return Matches(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0, bool))
     points = pair.fixed.in_image(sparse.fixed), pair.moving.in_image(sparse.moving)
     return Matches(*points, sparse.score, sparse.inlier)
+
+
+def _name_of(model: Model) -> str:
+    return type(model).__name__ if isinstance(model, nn.Module) else str(model)
 
 
 def network_of(model: Model, device: str) -> nn.Module:

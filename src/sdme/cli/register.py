@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -34,7 +34,7 @@ def register(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     model: str | None = None,
     stages: Stages = _DEFAULTS.stages,
-    transform: Kind = _DEFAULTS.transform,
+    transform: Kind | Literal["auto"] = _DEFAULTS.transform,
     initial: Path | None = None,
     device: str = "auto",
     max_side: Annotated[int, Parameter(validator=Number(gte=32))] | None = None,
@@ -78,7 +78,8 @@ def register(
     stages
         matched points, fine alignment from the initial guess, or both in turn
     transform
-        what is looked for: a shift alone, with a turn, with a scale, an affine map or a homography
+        what is looked for: a shift alone, with a turn, with a scale, an affine map or a homography;
+        auto: the simplest of them that the matches do not speak against
     initial
         transform file to start from, for images that only fine alignment brings together
     device
@@ -140,7 +141,12 @@ def register(
         result = run(
             *images,
             model=model or DEFAULT_MODEL,
-            settings=RegisterSettings(stages=stages, transform=transform, max_side=max_side),
+            settings=RegisterSettings(
+                stages=stages,
+                transform="homography" if transform == "auto" else transform,
+                simplest=transform == "auto",
+                max_side=max_side,
+            ),
             initial=guess,
             device=device,
             progress=lambda stage: progress(_STAGES.get(stage, "loading the network")),

@@ -132,6 +132,10 @@ class RegisterSettings(Settings):
     transform: Kind = Field(
         default="homography", description="the family that the answer is looked for in"
     )
+    simplest: bool = Field(
+        default=False,
+        description="the smallest kind that the matches do not speak against, up to that family",
+    )
     max_side: int | None = Field(
         default=None,
         ge=32,
