@@ -63,7 +63,7 @@ def test_all_stages_find_the_truth(images):
     assert result.dense.corner_error(TRUTH) < result.sparse.corner_error(TRUTH) < 4
     assert len(network.calls) == 1
     assert list(result.timings) == [
-        *("read", "extract", "match", "estimate", "vote", "refine", "total")
+        *("read", "extract", "match", "estimate", "vote", "refine", "judge", "total")
     ]
     assert result.residual_before is result.residual_after is None
     assert result.predicted_error == pytest.approx(result.transform.corner_error(TRUTH), abs=0.02)

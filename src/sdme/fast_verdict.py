@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdme.confidence import Confidence
 from sdme.config import RegisterSettings
 from sdme.model.aggregator import LEAST_ERROR
 from sdme.result import Reason, Status
@@ -40,10 +41,18 @@ class Prediction:
 
 
 def judge_prediction(
-    found: Prediction, fixed_size: Size, moving_size: Size, settings: RegisterSettings
+    found: Prediction,
+    fixed_size: Size,
+    moving_size: Size,
+    settings: RegisterSettings,
+    confidence: Confidence | None = None,
 ) -> Verdict:
-    """The verdict on a prediction: on the transform, the predicted error, and the matches."""
-    figures, limit = _in_words(found), settings.fast.uncertain_below
+    """The verdict on a prediction: on the transform, the predicted error, and the matches.
+
+    With a calibrated network it is aligned when its ``confidence`` is enough and more matches
+    agree than by chance; without one by limits of the predicted error.
+    """
+    figures, limit = _in_words(found, confidence), settings.fast.uncertain_below
 
     def failed(reason: Reason, why: str) -> Verdict:
         return Verdict(Status.FAILED, reason, f"{why}; {figures}", None)
@@ -58,15 +67,23 @@ def judge_prediction(
     if common < settings.verdict.min_overlap:
         message = f"only {common:.0%} of the image overlap; {figures}"
         return Verdict(Status.UNCERTAIN, Reason.LOW_OVERLAP, message, found.matrix)
-    reason, doubt = _doubt(found, settings)
+    reason, doubt = _doubt(found, settings, confidence)
     status = Status.ALIGNED if reason is Reason.NONE else Status.UNCERTAIN
     return Verdict(status, reason, f"{figures}{doubt}", found.matrix)
 
 
-def _doubt(found: Prediction, settings: RegisterSettings) -> tuple[Reason, str]:
+def _doubt(
+    found: Prediction, settings: RegisterSettings, confidence: Confidence | None
+) -> tuple[Reason, str]:
     """Why the answer is not sure, if it is not: for its own word, or for that of the matches."""
     limit = settings.fast.aligned_below
-    if not found.error < limit:
+    if confidence is not None:
+        if not confidence.is_enough:
+            reason, words = confidence.doubt
+            return reason, f", less than {confidence.needed:.2f}: {words}"
+        if found.matches is None or found.agreeing is None:
+            return Reason.NONE, ""
+    elif not found.error < limit:
         return Reason.PREDICTED_ERROR, f", not within {_rounded(limit * found.unit)} px"
     if found.matches is None or found.agreeing is None:
         return Reason.UNCONFIRMED, ", but nothing was matched that confirms it"
@@ -76,14 +93,16 @@ def _doubt(found: Prediction, settings: RegisterSettings) -> tuple[Reason, str]:
     return Reason.NONE, ""
 
 
-def _in_words(found: Prediction) -> str:
+def _in_words(found: Prediction, confidence: Confidence | None) -> str:
     # what is smaller was never told apart in training
     least = found.error < LEAST_ERROR
     pixels = f"less than {_rounded(LEAST_ERROR * found.unit)}" if least else _rounded(found.pixels)
     text = f"the corners are predicted to be off by {pixels} px"
-    if found.matches is None:
+    if found.matches is not None:
+        text = f"{found.agreeing} of {found.matches} matches agree with the final answer and {text}"
+    if confidence is None:
         return text
-    return f"{found.agreeing} of {found.matches} matches agree with the final answer and {text}"
+    return f"{text}; {confidence.words}"
 
 
 def _rounded(pixels: float) -> str:

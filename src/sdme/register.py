@@ -1,15 +1,19 @@
 """From two images to a transform and an honest word on it: the whole pipeline on one page."""
 
+import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from sdme.config import Kind, RegisterSettings
+from sdme.confidence import Confidence, confidence_in
+from sdme.config import OF_SIDE, Kind, RegisterSettings
+from sdme.fast_figures import figures_of
 from sdme.fast_stages import (
     Views,
     best_of,
@@ -26,7 +30,16 @@ from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL, load_network, usable_device
 from sdme.result import Matches, Registration
 from sdme.simplest import keep_simplest
-from sdme.stages import Clock, Sparse, device_of, look, match_and_estimate, refine_best, verdict_on
+from sdme.stages import (
+    Clock,
+    Sparse,
+    device_of,
+    figures_of_maps,
+    look,
+    match_and_estimate,
+    refine_best,
+    verdict_on,
+)
 from sdme.transform import Transform
 from sdme.verdict import Verdict
 
@@ -117,6 +130,9 @@ def register(
         residual_before=found.residual_before,
         residual_after=found.residual_after,
         predicted_error=found.predicted_error,
+        confidence=None if found.confidence is None else found.confidence.value,
+        confidence_within=None if found.confidence is None else found.confidence.within,
+        figures=found.figures,
         timings=clock.seconds(),
         fixed_raster=pair.fixed.raster,
         moving_raster=pair.moving.raster,
@@ -136,6 +152,8 @@ class Found:
     residual_before: float | None = None
     residual_after: float | None = None
     predicted_error: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    confidence: Confidence | None = None
 
 
 def _with_paper(
@@ -151,10 +169,14 @@ def _with_paper(
         with clock.stage("refine"):
             family = pair.family(settings.transform)
             dense = refine_best(views, sparse, guesses, settings, family)
-    verdict = verdict_on(pair, [], sparse, dense, settings)
+    figures = figures_of_maps(sparse, dense)
+    confidence = _confidence(network, pair, figures, settings)
+    verdict = verdict_on(pair, [], sparse, dense, settings, confidence)
+    known: dict[str, Any] = {"figures": figures, "confidence": confidence}
     if dense is None:
-        return Found(verdict, sparse)
-    return Found(verdict, sparse, dense.answer, dense.residual_before, dense.residual_after)
+        return Found(verdict, sparse, **known)
+    residuals = dense.residual_before, dense.residual_after
+    return Found(verdict, sparse, dense.answer, *residuals, **known)
 
 
 def _with_fast(
@@ -176,9 +198,22 @@ def _with_fast(
         candidates = vote(views, starts(pair, sparse, guesses, settings), settings.fast)
     with clock.stage("refine"):
         best = best_of(pair, refine_candidates(views, candidates, settings), sparse, settings)
-    verdict = judge_prediction(best, pair.fixed.size, pair.moving.size, settings)
+    with clock.stage("judge"):
+        figures = figures_of(views, best, sparse)
+        confidence = _confidence(network, pair, figures, settings)
+    verdict = judge_prediction(best, pair.fixed.size, pair.moving.size, settings, confidence)
     dense = best.matrix if best.refined else None
-    return Found(verdict, sparse, dense, predicted_error=best.pixels)
+    known: dict[str, Any] = {"figures": figures, "confidence": confidence}
+    return Found(verdict, sparse, dense, predicted_error=best.pixels, **known)
+
+
+def _confidence(
+    network: nn.Module, pair: Pair, figures: Mapping[str, float], settings: RegisterSettings
+) -> Confidence | None:
+    """How sure the figures make the answer; ``None`` of a network that was not calibrated."""
+    calibration = getattr(network, "calibration", None)
+    side = math.sqrt(math.prod(pair.fixed.size) / np.linalg.det(pair.moving.scale[:2, :2]))
+    return confidence_in(calibration, settings.stages, figures, side / OF_SIDE)
 
 
 def _matches(pair: Pair, sparse: Sparse | None) -> Matches:

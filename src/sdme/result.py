@@ -3,6 +3,7 @@
 import enum
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Reason(enum.StrEnum):
     IMPLAUSIBLE_TRANSFORM = "implausible_transform"
     LOW_OVERLAP = "low_overlap"
     REFINEMENT_REJECTED = "refinement_rejected"
+    REFINEMENT_DIVERGED = "refinement_diverged"
     NO_AGREEMENT = "no_agreement"
     PREDICTED_ERROR = "predicted_error"
     UNCONFIRMED = "unconfirmed"
@@ -73,6 +75,13 @@ class Registration:
     by stage. The rasters are the images as they were given (own dtype and bands, missing data,
     place), kept for :meth:`save`, and their names are the paths they came from, empty for arrays.
     ``notes`` are lines on what the files say that was not used.
+    the preset ``fast`` believes its answer to have, also one that failed. ``confidence`` is the
+    calibrated probability, in [0, 1], that the corners are off by less than ``confidence_within``
+    pixels of the moving image (5 px of an image of 640 px, more of a larger one), also of an answer
+    that failed; ``None`` of models and stages that were not calibrated (docs/verdict.md). It rests
+    on ``figures``, by name. ``timings`` are seconds
+    by stage. The images are kept as they were given (own dtype and bands) for :meth:`save`, and
+    their names are the paths they came from, empty for arrays.
     """
 
     status: Status
@@ -88,6 +97,9 @@ class Registration:
     residual_before: float | None = None
     residual_after: float | None = None
     predicted_error: float | None = None
+    confidence: float | None = None
+    confidence_within: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict, repr=False)
     timings: dict[str, float] = field(default_factory=dict)
     fixed_raster: Raster | None = field(default=None, repr=False)
     moving_raster: Raster | None = field(default=None, repr=False)
@@ -190,6 +202,9 @@ class Registration:
             "predicted_error": _finite(self.predicted_error),
             "correction": None if moved is None else asdict(moved),
             "notes": list(self.notes),
+            "confidence": self.confidence,
+            "confidence_within": self.confidence_within,
+            "figures": {name: _finite(value) for name, value in self.figures.items()},
             "model": self.model,
             "timings": {name: round(seconds, 6) for name, seconds in self.timings.items()},
         }

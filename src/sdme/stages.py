@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sdme.confidence import Confidence
 from sdme.config import EstimateSettings, Kind, RegisterSettings, VerdictSettings
 from sdme.estimate import Estimate, estimate, estimate_homography
 from sdme.frames import Frame, Matrix, Pair
@@ -21,6 +22,8 @@ from sdme.refine.agreement import agreement, chance_agreement
 from sdme.refine.lucas_kanade import refine
 from sdme.result import Reason, Status
 from sdme.verdict import DenseEvidence, SparseEvidence, Verdict, judge, judge_sparse
+
+_FARTHEST = 99.0  # px; what is further off, or unknown, counts as this
 
 
 class Clock:
@@ -223,13 +226,50 @@ def verdict_on(
     sparse: Sparse | None,
     dense: Dense | None,
     settings: RegisterSettings,
+    confidence: Confidence | None = None,
 ) -> Verdict:
-    """What the stages' evidence is worth; ``blank`` names the images with nothing in them."""
+    """What the stages' evidence is worth; ``blank`` names the images with nothing in them.
+
+    What passes all rules is aligned only if the ``confidence``, where there is one, is enough.
+    """
     if blank:
         message = f"next to nothing is to be seen in the {' and the '.join(blank)}"
         return Verdict(Status.FAILED, Reason.BLANK_IMAGE, message, None)
     evidence = sparse.evidence if sparse else None, dense.evidence if dense else None
-    return judge(*evidence, pair.fixed.size, pair.moving.size, settings.verdict)
+    verdict = judge(*evidence, pair.fixed.size, pair.moving.size, settings.verdict)
+    if confidence is None:
+        return verdict
+    figures = f"{verdict.message}; corners: {confidence.words}"
+    if verdict.status is not Status.ALIGNED or confidence.is_enough:
+        return replace(verdict, message=figures)
+    reason, doubt = confidence.doubt
+    message = f"{figures}, less than {confidence.needed:.2f}: {doubt}"
+    return replace(verdict, status=Status.UNCERTAIN, reason=reason, message=message)
+
+
+def figures_of_maps(sparse: Sparse | None, dense: Dense | None) -> dict[str, float]:
+    """What the preset ``paper`` tells of an answer, for its calibration.
+
+    ``matches`` and ``inliers`` are numbers, ``inlier_share`` their ratio; ``agreement`` is the
+    correlation of the maps, ``above_chance`` by how much it is above that of mirrored ones,
+    ``residual_left`` the share of the misfit that refinement left, ``drift`` the median distance,
+    px, by which it moved the inliers off their matches.
+    """
+    figures: dict[str, float] = {}
+    if sparse is not None:
+        matches, inliers = sparse.evidence.matches, sparse.evidence.inliers
+        share = inliers / max(matches, 1)
+        figures |= {"matches": matches, "inliers": inliers, "inlier_share": share}
+    if dense is not None:
+        found = dense.evidence
+        figures |= {
+            "agreement": found.agreement,
+            "above_chance": found.agreement - found.chance,
+            "residual_left": dense.residual_after / (dense.residual_before + 1e-9),
+        }
+        if sparse is not None:
+            figures["drift"] = _FARTHEST if found.drift is None else found.drift
+    return figures
 
 
 def device_of(network: nn.Module) -> torch.device:

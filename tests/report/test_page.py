@@ -57,7 +57,7 @@ def test_page_says_what_happened(handmade, status):
 def test_every_outcome_is_explained():
     reasons = {reason.value for reason in Reason} - {"none"}
     assert set(HEADINGS) == set(EXPLANATIONS) == {status.value for status in Status}
-    assert set(EXPLANATIONS["failed"]) == reasons - {"unconfirmed"}
+    assert set(EXPLANATIONS["failed"]) == reasons - {"unconfirmed", "refinement_diverged"}
     assert set(EXPLANATIONS["uncertain"]) == reasons - {"blank_image"}
     assert all(EXPLANATIONS["failed"].values())
     assert all(EXPLANATIONS["uncertain"].values())

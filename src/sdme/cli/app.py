@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 
 from sdme import __version__
 from sdme.cli.apply import apply
+from sdme.cli.calibrate import calibrate
 from sdme.cli.compare import compare
 from sdme.cli.doctor import doctor
 from sdme.cli.evaluate import evaluate
@@ -23,7 +24,19 @@ from sdme.errors import SdmeError
 
 EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 3, 130, 143
 
-_COMMANDS = (register, refine, apply, export, evaluate, compare, train, finetune, models, doctor)
+_COMMANDS = (
+    register,
+    refine,
+    apply,
+    export,
+    evaluate,
+    compare,
+    train,
+    finetune,
+    calibrate,
+    models,
+    doctor,
+)
 
 app = App(
     name="sdme",

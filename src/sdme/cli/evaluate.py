@@ -174,7 +174,7 @@ def evaluation_progress(out: Output) -> Iterator["Progress"]:
         yield lambda done, total, method: None
         return
     if not sys.stderr.isatty():
-        yield _print_tenths
+        yield lambda done, total, method: out.counter(method_label(method))(done, total)
         return
     from rich.console import Console
     from rich.progress import (
@@ -203,12 +203,3 @@ def evaluation_progress(out: Output) -> Iterator["Progress"]:
             bars.update(tasks[method], completed=done)
 
         yield report
-
-
-def _print_tenths(done: int, total: int, method: str) -> None:
-    import sys
-
-    from sdme.evaluate.methods import method_label
-
-    if total and (done * 10) // total > ((done - 1) * 10) // total:
-        print(f"{method_label(method)}: {done} of {total}", file=sys.stderr, flush=True)

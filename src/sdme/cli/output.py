@@ -39,6 +39,15 @@ class Output:
         if self.as_json:
             print(json.dumps(content, indent=2, allow_nan=False))
 
+    def counter(self, name: str) -> Callable[[int, int], None]:
+        """A function that is told how many of how many are done; it prints every tenth."""
+
+        def report(done: int, total: int) -> None:
+            if total and (done * 10) // total > ((done - 1) * 10) // total:
+                print(f"{name}: {done} of {total}", file=sys.stderr, flush=True)
+
+        return (lambda _done, _total: None) if self.quiet or self.as_json else report
+
     @contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:
         """Yield a function that is told each stage as it begins.

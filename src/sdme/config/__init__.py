@@ -1,6 +1,7 @@
 """Settings of every stage, frozen, with the paper's values as defaults; unknown keys are errors."""
 
 from sdme.config.base import Settings
+from sdme.config.calibration import OF_SIDE, RIGHT_WITHIN, Calibration, Fit, Term, right_within
 from sdme.config.images import Axis, Choice, ViewSettings
 from sdme.config.network import AnyNetworkSettings, FastSettings, NetworkSettings
 from sdme.config.registration import (
@@ -22,15 +23,19 @@ from sdme.config.training import DataSettings, FastLossSettings, LossSettings, T
 __all__ = [
     "KINDS",
     "MAX_PIXELS",
+    "OF_SIDE",
     "PAPER_SIDE",
+    "RIGHT_WITHIN",
     "AnyNetworkSettings",
     "Axis",
+    "Calibration",
     "Choice",
     "DataSettings",
     "EstimateSettings",
     "FastLossSettings",
     "FastRegisterSettings",
     "FastSettings",
+    "Fit",
     "Interpolation",
     "KeypointSettings",
     "Kind",
@@ -40,7 +45,9 @@ __all__ = [
     "RegisterSettings",
     "Settings",
     "Stages",
+    "Term",
     "TrainSettings",
     "VerdictSettings",
     "ViewSettings",
+    "right_within",
 ]

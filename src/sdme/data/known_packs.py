@@ -10,10 +10,12 @@ class PackInfo:
     """Group of a pack, and the residual misalignment of its pairs in its own pixels.
 
     Where the latter is 1.5 px or more, sub-pixel figures say nothing of a method.
+    ``is_one_place`` says that different pictures show the same place, from the same view.
     """
 
     group: str
     misalignment: float = 0
+    is_one_place: bool = False
 
     @property
     def is_misaligned(self) -> bool:
@@ -28,7 +30,7 @@ PACKS = {
     "srif_nir": PackInfo("nir"),
     "cwfid": PackInfo("nir", 0.5),
     "roadscene": PackInfo("thermal", 1),
-    "llvip": PackInfo("thermal", 1.3),
+    "llvip": PackInfo("thermal", 1.3, is_one_place=True),
     "srif_night": PackInfo("thermal", 1),
     "tno": PackInfo("thermal", 0.5),
     "srif_temporal": PackInfo("season", 2),

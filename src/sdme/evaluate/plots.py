@@ -85,11 +85,11 @@ def make_plots(scores: Sequence[Score], ours: Sequence[str] = ()) -> list[Plot]:
         ("speed", "Speed against accuracy", _SPEED, draw_speed, population),
         ("matching_accuracy", "How right the matches are", _MATCHING, draw_matching, population),
     ):
-        with _plot_settings(name):
+        with plot_settings(name):
             figure = draw(rows, styles)
             if figure is not None:
                 told = caption if rows is scores else f"{caption} {words}"
-                plots.append(Plot(name, title, told, _svg(figure), len(figure.axes) > 1))
+                plots.append(Plot(name, title, told, svg_text(figure), len(figure.axes) > 1))
     return plots
 
 
@@ -139,7 +139,8 @@ def _main_population(scores: Sequence[Score]) -> tuple[Sequence[Score], str]:
 
 
 @contextmanager
-def _plot_settings(name: str) -> Iterator[None]:
+def plot_settings(name: str) -> Iterator[None]:
+    """Matplotlib draws as all our plots look; the same ``name`` and data give the same file."""
     import matplotlib
 
     settings: dict[Any, Any] = {**_SETTINGS, "svg.hashsalt": name}
@@ -147,7 +148,7 @@ def _plot_settings(name: str) -> Iterator[None]:
         yield
 
 
-def _svg(figure: "Figure") -> str:
+def svg_text(figure: "Figure") -> str:
     """SVG without date and tool."""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sdme.config import FastSettings
+from sdme.config import Calibration, FastSettings
 from sdme.geometry.sampling import cell_centres
 from sdme.model.aggregator import CELL, Aggregator
 from sdme.model.context import Context
@@ -86,7 +86,10 @@ class FastNetwork(nn.Module):
     """Both tasks and the stage between them on one strided encoder.
 
     Images are RGB in [0, 1], of any size from 32 px up and not necessarily of the same.
+    ``calibration`` says what figures of a registration with these weights are worth.
     """
+
+    calibration: Calibration | None = None
 
     def __init__(self, settings: FastSettings | None = None) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sdme.config import NetworkSettings
+from sdme.config import Calibration, NetworkSettings
 from sdme.errors import InputError
 from sdme.model.agents import AgentBlock
 from sdme.model.backbone import Branch, Encoder
@@ -52,6 +52,7 @@ class SdmeNetwork(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    calibration: Calibration | None = None
 
     def __init__(self, settings: NetworkSettings | None = None) -> None:
         super().__init__()

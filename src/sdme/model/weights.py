@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sdme.config import AnyNetworkSettings, FastSettings
+from sdme.config import AnyNetworkSettings, Calibration, FastSettings
 from sdme.errors import InputError
 from sdme.files import WEIGHTS_FILE, replacing
 from sdme.model.fast import FastNetwork
@@ -67,7 +67,7 @@ def build_network(settings: AnyNetworkSettings) -> Network:
 
 
 def save_weights(path: Path, network: Network) -> None:
-    """Write half-precision weights with the network's settings in the file's metadata.
+    """Write half-precision weights; the metadata holds the network's settings and calibration.
 
     Running means and variances stay in float32.
     """
@@ -76,6 +76,8 @@ def save_weights(path: Path, network: Network) -> None:
         halve = value.is_floating_point() and "running" not in name
         tensors[name] = (value.half() if halve else value).contiguous().cpu()
     metadata = {"network": network.settings.model_dump_json(), "format": "sdme-weights-1"}
+    if network.calibration is not None:
+        metadata["calibration"] = network.calibration.model_dump_json()
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
 
@@ -140,6 +142,8 @@ def load_network(model: str | Path, device: str | torch.device = "cpu") -> Netwo
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         network = build_network(_SETTINGS.validate_json(metadata.get("network", "")))
         network.load_state_dict(tensors)
+        if "calibration" in metadata:
+            network.calibration = Calibration.model_validate_json(metadata["calibration"])
     except SafetensorError as error:
         raise InputError(
             f"{path} holds no weights for this package: it is no whole .safetensors file "

@@ -60,6 +60,24 @@ def residual(
         ).residual(H)
 
 
+def likeness(
+    fixed: FastFeatures, moving: FastFeatures, H: Float[Tensor, "b 3 3"], level: int
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """How alike two maps are where ``H`` lays them on each other, and how much they count there.
+
+    ``level`` is 0 for the maps at 1/2, 1 for 1/4, 2 for 1/8. The first is the mean inner product,
+    in [-1, 1], of the pixels by their weight; the second the mean weight, in (0, 1), which is 0 on
+    what is not seen.
+    """
+    levels, sizes = (fixed.levels[level], moving.levels[level]), (fixed.size, moving.size)
+    with torch.autocast(H.device.type, enabled=False):
+        alignment = _Alignment(*levels, *sizes, LEVELS[level], Family())
+        difference, weight = alignment.compared(H)
+        products = (alignment.values * (alignment.values + difference)).sum(1, keepdim=True)
+        total = weight.sum((1, 2, 3))
+        return (products * weight).sum((1, 2, 3)) / (total + 1e-6), total / weight[0].numel()
+
+
 class _Alignment:
     """One level: everything that stays the same over its iterations."""
 

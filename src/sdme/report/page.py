@@ -45,6 +45,8 @@ EXPLANATIONS: dict[str, dict[str, str]] = {
         f"such as a logo in both images. {_CHECK}",
         "predicted_error": "The network itself believes that this is off by more than a few "
         f"pixels. {_CHECK}",
+        "refinement_diverged": "Fine alignment that begins a few pixels beside the answer does not "
+        f"come back to it, so the answer may be off by as much. {_CHECK}",
         "unconfirmed": "The network believes that this is right, but nothing was matched that "
         f"confirms it. {_CHECK}",
     },
@@ -176,6 +178,10 @@ def _numbers(result: "Registration") -> list[Row]:
     if result.residual_before is not None and result.residual_after is not None:
         change = f"{result.residual_before:.4g} → {result.residual_after:.4g}"
         rows.append(Row("Misfit before → after refinement", change))
+    if result.confidence is not None and result.confidence_within is not None:
+        limit = f"{result.confidence_within:.2g} px"
+        told = f"{result.confidence:.2f} that the corners are less than {limit} off"
+        rows.append(Row("Confidence", told, 100 * result.confidence))
     if result.predicted_error is not None:
         error = result.predicted_error
         digits = np.format_float_positional(error, precision=2, fractional=False, trim="-")
