@@ -1,7 +1,8 @@
 """Trials of the verdict: pairs with a known transform, and pairs of which nothing can be aligned.
 
 Unrelated to a fixed image is the moving image of another picture: of the same set, half the set
-away in the order of the names, and of the set before it. Sets whose pictures all show one place give no unrelated pairs of their own.
+away in the order of the names, and of the set before it. Sets whose pictures all show one place
+give no unrelated pairs of their own.
 """
 
 import json
