@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sdme import Raster
 from sdme.report.overlay import checkerboard, match_picture, overlay, to_picture
 
 
@@ -104,3 +105,14 @@ def test_many_matches_are_thinned():
     bare = match_picture(image, image, points[:0], points[:0], np.zeros(0, bool))
     drawn = match_picture(image, image, points, points[::-1], np.ones(5000, bool))
     assert (np.abs(drawn.astype(int) - bare).max(axis=2) > 20).mean() < 0.35
+
+
+def test_contrast_is_that_of_where_one_may_look():
+    image = (np.random.default_rng(0).random((200, 200)) * 500 + 1000).astype(np.uint16)
+    plain, _ = to_picture(image, 100)
+    image[:40] = 65535
+    use = np.arange(200)[:, None].repeat(200, 1) >= 40
+    picture, valid = to_picture(Raster(image, use=use), 100)
+    assert valid.all()
+    assert picture[:19].min() == 255
+    assert abs(float(picture[25:].std()) - float(plain[25:].std())) < 8

@@ -17,11 +17,17 @@ from jaxtyping import Bool
 from sdme.config import MAX_PIXELS
 from sdme.errors import InputError
 from sdme.files import replacing
-from sdme.io.georeference import Georeference, first_line, load_rasterio
+from sdme.io.georeference import (
+    Georeference,
+    coordinate_system,
+    first_line,
+    load_rasterio,
+)
 from sdme.io.quiet import silent_stderr
 
 MAX_BLOCK_BYTES = 512 * 1024**2
 _MAX_BANDS = 4096
+_ROOM = "see whether there is room on the disk"
 
 
 class Window(NamedTuple):
@@ -169,7 +175,7 @@ def writing_windows(
         profile["interleave"] = "pixel" if bands <= 4 else "band"
     if georeference is not None:
         profile |= {
-            "crs": rasterio.crs.CRS.from_wkt(georeference.crs) if georeference.crs else None,
+            "crs": coordinate_system(georeference.crs) if georeference.crs else None,
             "transform": Affine(*georeference.geotransform),
         }
     with replacing(path) as temporary, _quiet(rasterio, GDAL_TIFF_INTERNAL_MASK=True):
@@ -186,7 +192,7 @@ def writing_windows(
                 dataset.write_colormap(1, table)
             yield WindowWriter(dataset)
         except RasterioError as error:
-            raise InputError(f"cannot write {path}: {_explained(error)}") from None
+            raise InputError(f"cannot write {path}: {_explained(error)}; {_ROOM}") from None
         finally:
             _close(dataset, path)
 
@@ -237,7 +243,7 @@ def _close(dataset: Any, path: Path) -> None:
         with silent_stderr():
             dataset.close()
     except RasterioError as error:
-        raise InputError(f"cannot write {path}: {_explained(error)}") from None
+        raise InputError(f"cannot write {path}: {_explained(error)}; {_ROOM}") from None
 
 
 def _check_dataset(dataset: Any, label: str) -> None:

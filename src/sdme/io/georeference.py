@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from sdme.errors import InputError
+from sdme.io.quiet import silent_stderr
 
 Points = Float[np.ndarray, "n 2"]
 Matrix = Float[np.ndarray, "3 3"]
@@ -140,22 +141,33 @@ def reproject(source: str, target: str, ground: Points) -> Points:
     ground = np.asarray(ground, np.float64)
     if source == target or not len(ground):
         return ground
-    rasterio = load_rasterio("coordinate systems")
-    from rasterio.errors import CRSError, RasterioError
+    first, second = coordinate_system(source), coordinate_system(target)
+    from rasterio.errors import RasterioError
     from rasterio.warp import transform
 
-    try:
-        systems = [rasterio.crs.CRS.from_user_input(text) for text in (source, target)]
-    except CRSError as error:
-        raise InputError(f"the coordinate system cannot be used: {first_line(error)}") from None
-    if systems[0] == systems[1]:
+    if first == second:
         return ground
     try:
-        first, second = systems
         x, y = transform(first, second, ground[:, 0].tolist(), ground[:, 1].tolist())[:2]
     except (RasterioError, ValueError, RuntimeError):
         return np.full(ground.shape, np.inf)
     return np.stack([x, y], axis=1)
+
+
+def coordinate_system(text: str) -> Any:
+    """Rasterio's value of WKT, EPSG:N or a PROJ string.
+
+    Raises:
+        InputError: rasterio is missing, or does not know it.
+    """
+    rasterio = load_rasterio("a coordinate system")
+    from rasterio.errors import CRSError
+
+    try:
+        with silent_stderr():
+            return rasterio.crs.CRS.from_user_input(text)
+    except CRSError as error:
+        raise InputError(f"the coordinate system cannot be used: {first_line(error)}") from None
 
 
 def load_rasterio(needed_for: str) -> ModuleType:

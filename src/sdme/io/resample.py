@@ -45,11 +45,14 @@ def carry(
     if raster.mask is not None:
         own = transform.warp(raster.mask.view(np.uint8), interpolation="nearest", fill=0)
         mask &= own > 0
+    use = raster.use
+    if use is not None:
+        use = transform.warp(use.view(np.uint8), interpolation="nearest", fill=0) > 0
     return replace(
         raster,
         pixels=out,
         mask=None if mask.all() else mask,
-        use=None,
+        use=use,
         georeference=on if isinstance(on, Georeference) else None,
         plane=on if isinstance(on, Plane) else None,
         notes=(),

@@ -56,7 +56,10 @@ def write_raster(path: str | os.PathLike[str], raster: Raster) -> None:
     path = Path(path)
     check_suffix(path, raster)
     with replacing(path) as temporary:
-        store_raster(temporary, raster)
+        try:
+            store_raster(temporary, raster)
+        except InputError as error:  # which names the temporary file
+            raise InputError(str(error).replace(str(temporary), str(path))) from None
 
 
 def check_suffix(path: Path, raster: Raster) -> None:

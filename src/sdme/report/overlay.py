@@ -32,24 +32,29 @@ def to_picture(
 ) -> tuple[Picture, Mask]:
     """Picture of an image of any dtype, shrunk to ``max_side``, and where it carries data.
 
-    A raster is shown in the bands and the way that the network sees it. ``valid`` limits the pixels
+    A raster is shown in the bands and the way that the network sees it, with its contrast where its
+    mask allows to look. ``valid`` limits the pixels
     that carry data, for instance to where a warped image lies.
     """
     looker = Looker(image if isinstance(image, Raster) else as_raster(image))
     lies = looker.raster.valid
     valid = lies if valid is None else valid & lies
     bands = looker.shown(valid)
+    use = looker.raster.use
+    seen = valid if use is None or not (valid & use).any() else valid & use
     height, width = bands.shape[:2]
     scale = max_side / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        seen = cv2.resize(seen.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         bands, valid = _shrunk(bands, valid, size)
+        seen = seen & valid if (seen & valid).any() else valid
     if not valid.any():
         return np.zeros((*bands.shape[:2], 3), np.uint8), valid
-    values = stretched(bands, valid)
+    values = stretched(bands, valid, seen)
     picture = np.rint(values * 255, out=values).astype(np.uint8)
     step = max(1, round(valid.size / _MAX_SAMPLE))
-    sample = picture[valid][::step]
+    sample = picture[seen][::step]
     return np.asarray(cv2.LUT(picture, _brightness_curve(sample))), valid
 
 
