@@ -130,6 +130,15 @@ def test_the_least_squares_fit_of_the_right_matches_is_reached(kind):
     assert np.linalg.norm(gap, axis=1).max() < 0.3  # a few wrong ones may agree by chance
 
 
+@pytest.mark.parametrize("kind", ["translation", "euclidean", "similarity"])
+def test_the_matches_that_agree_are_those_within_the_threshold(kind):
+    for seed in range(5):
+        points0, points1 = matches_of(kind, 200, 150, noise=1.5, seed=seed)
+        found = estimate.estimate(points0, points1, kind, EstimateSettings(threshold=2))
+        gaps = np.linalg.norm(through(found.matrix, points0) - points1, axis=1)
+        assert np.array_equal(found.inlier, gaps < 2)
+
+
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("points", [np.ones((50, 2)), np.full((50, 2), np.nan)])
 def test_degenerate_points_give_no_small_model_but_a_shift(kind, points):

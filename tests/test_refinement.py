@@ -87,6 +87,25 @@ def test_what_cannot_be_improved_comes_back_as_it_was(images, monkeypatch):
     assert result.message.startswith("nothing better was found; ")
 
 
+def test_an_answer_far_from_the_start_is_none(images, monkeypatch):
+    assert run(images, off(6)).ok
+    monkeypatch.setattr("sdme.refinement._FARTHEST", 0.01)
+    result = run(images, off(6))
+    assert not result.ok and "too far from the start" in result.message
+
+
+def test_the_start_counts_and_not_what_the_files_say(images, monkeypatch):
+    given = []
+
+    def pair(*arguments):
+        given.append(arguments)
+        return make_pair(*arguments)
+
+    monkeypatch.setattr("sdme.refinement.make_pair", pair)
+    run(images, off(1))
+    assert given[0][3] is False
+
+
 def test_strangers_are_told(images):
     network = HandMadeFast(H)
     for votes in network.votes:

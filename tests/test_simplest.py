@@ -7,7 +7,7 @@ import pytest
 
 from sdme.config import KINDS
 from sdme.result import Matches, Status
-from sdme.simplest import chance_against, keep_simplest, simplest_kind
+from sdme.simplest import _summed, chance_against, keep_simplest, simplest_kind
 
 SIZE = (512, 384)
 
@@ -59,6 +59,20 @@ def test_nothing_narrower_than_allowed_and_nothing_wider(kind):
     points = matches(kind, 0)
     assert simplest_kind(*points, SIZE, widest=kind) == kind
     assert simplest_kind(*points, SIZE, widest="translation") == "translation"
+
+
+def test_units_and_turns_of_the_moving_image_do_not_matter():
+    points0, points1 = matches("similarity", 2)
+    told = chance_against(points0, points1, SIZE, "similarity")
+    turned = 7 * points1 @ np.array([[0.0, 1], [-1, 0]]) + 40
+    assert chance_against(points0, turned, SIZE, "similarity") == told
+    assert 0 < told < 1
+
+
+def test_all_matches_of_a_block_are_summed():
+    products = np.arange(8.0).reshape(4, 2)
+    found = _summed(products, np.array([7, 3, 7, 3]))
+    np.testing.assert_array_equal(found, [products[1] + products[3], products[0] + products[2]])
 
 
 def test_same_matches_same_answer():

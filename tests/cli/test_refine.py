@@ -63,6 +63,12 @@ def test_files_of_other_programs_are_starts(folder, name, capsys):
     assert Transform.load("out/transform.json").corner_error(TRUTH) < 0.5
 
 
+def test_negative_numbers_are_numbers(folder):
+    numbers = ["--shift", "-4,3", "--rotation", "-2"]
+    assert main([*IMAGES, *numbers, "-o", "out", "--quiet"]) in (0, 3)
+    assert main([*IMAGES, "--shift", "-1,-3", "-o", "out", "--quiet"]) == 0
+
+
 def test_a_start_too_far_off_writes_nothing(folder, capsys):
     before = sorted(folder.rglob("*"))
     assert main([*IMAGES, "--shift", "95,60", "-o", "out"]) == 3
