@@ -50,7 +50,7 @@ def run(images, initial, network=None, **settings):
     return refine_transform(*images, initial, model=network or HandMadeFast(H), **settings)
 
 
-@pytest.mark.parametrize("error", [1.5, 6.0])
+@pytest.mark.parametrize("error", [pytest.param(1.5, marks=pytest.mark.slow), 6.0])
 def test_a_start_nearby_becomes_better(images, error):
     result = run(images, off(error))
     assert result.outcome is Outcome.IMPROVED and result.ok and result.is_sure
@@ -88,7 +88,6 @@ def test_what_cannot_be_improved_comes_back_as_it_was(images, monkeypatch):
 
 
 def test_an_answer_far_from_the_start_is_none(images, monkeypatch):
-    assert run(images, off(6)).ok
     monkeypatch.setattr("sdme.refinement._FARTHEST", 0.01)
     result = run(images, off(6))
     assert not result.ok and "too far from the start" in result.message
@@ -127,7 +126,10 @@ def test_a_start_without_overlap_or_a_blank_image_fails_in_words(images, pixels)
     assert json.dumps(result.to_dict(), allow_nan=False)
 
 
-@pytest.mark.parametrize("kind", ["translation", "similarity", "affine", "homography"])
+@pytest.mark.parametrize(
+    "kind",
+    ["similarity", *(pytest.param(k, marks=pytest.mark.slow) for k in ("translation", "affine"))],
+)
 def test_the_answer_is_of_the_kind_that_is_asked_for_or_of_the_start(images, kind):
     start = transform_from_numbers("2,1", None, None, SIZE, SIZE)
     result = run(images, start, kind=kind)
@@ -142,6 +144,7 @@ def test_images_of_other_sizes_are_refused(images):
         run((images[0][:100], images[1]), TRUTH)
 
 
+@pytest.mark.slow
 def test_large_images_are_refined_in_their_own_pixels():
     size = 2 * SIZE[0], 2 * SIZE[1]
     double = np.diag([2.0, 2.0, 1.0])
@@ -163,6 +166,7 @@ def test_large_images_are_refined_in_their_own_pixels():
     assert result.moved == pytest.approx(start.corner_error(truth), abs=0.8)
 
 
+@pytest.mark.slow
 def test_a_network_of_the_paper_gives_its_own_evidence(images):
     import torch
 

@@ -44,7 +44,10 @@ def run(truly, wanted, stages="sparse-to-dense", initial=None):
     return register(fixed, moving, model=network, settings=settings, initial=initial)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "euclidean"]
+
+
+@pytest.mark.parametrize("kind", ["euclidean", *SLOW])
 def test_the_answer_is_of_the_kind_that_is_asked_for(kind):
     result = run(kind, kind)
     assert result.ok and result.transform.kind == result.sparse.kind == result.dense.kind == kind
@@ -52,6 +55,7 @@ def test_the_answer_is_of_the_kind_that_is_asked_for(kind):
     assert Transform.from_dict(result.transform.to_dict()) == result.transform
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", ["sparse", "dense"])
 @pytest.mark.parametrize("kind", ["translation", "similarity"])
 def test_each_stage_alone_keeps_to_the_kind(stages, kind):
@@ -60,18 +64,20 @@ def test_each_stage_alone_keeps_to_the_kind(stages, kind):
     assert result.transform.corner_error(truth(kind)) < (6 if stages == "sparse" else 0.6)
 
 
+@pytest.mark.slow
 def test_a_guess_of_a_wider_kind_is_brought_to_the_kind():
     result = run("euclidean", "euclidean", "dense", initial=truth("homography"))
     assert result.transform.kind == "euclidean"
     assert result.transform.corner_error(truth("euclidean")) < 0.6
 
 
+@pytest.mark.slow
 def test_a_kind_that_cannot_explain_the_images_is_kept_to_nevertheless():
     result = run("homography", "translation")
     assert result.transform is None or result.transform.kind == "translation"
 
 
-@pytest.mark.parametrize("kind", ["similarity", "homography"])
+@pytest.mark.parametrize("kind", ["similarity", pytest.param("homography", marks=pytest.mark.slow)])
 def test_the_simplest_kind_is_chosen_where_that_is_asked_for(kind):
     fixed, moving = images(kind)
     pair = Pair(make_frame(fixed, "fixed", SIDE), make_frame(moving, "moving", SIDE))

@@ -38,7 +38,7 @@ def matches(kind, seed, count=300, noise=0.8, cell=4):
     return points0, points1
 
 
-@pytest.mark.parametrize("cell", [0, 4])
+@pytest.mark.parametrize("cell", [pytest.param(0, marks=pytest.mark.slow), 4])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kind_of_the_truth_is_found(kind, cell):
     """At a significance of a tenth a tenth of the right kinds fall; no wrong one stands."""

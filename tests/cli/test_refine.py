@@ -47,7 +47,10 @@ def test_four_numbers_become_a_transform(folder, capsys):
     assert out[2].startswith("improved: the corners moved by 3.")
 
 
-@pytest.mark.parametrize("name", ["t.tfm", "t.npy", "t.csv", "t.points", "t.yml", "t.json"])
+SLOW = [pytest.param(f"t.{s}", marks=pytest.mark.slow) for s in ("npy", "points", "yml", "json")]
+
+
+@pytest.mark.parametrize("name", ["t.tfm", "t.csv", *SLOW])
 def test_files_of_other_programs_are_starts(folder, name, capsys):
     Transform([[1, 0, 4.0], [0, 1, -2.5], [0, 0, 1]], SIZE, SIZE, "translation").save("s.json")
     images = ["--fixed", "fixed.png", "--moving", "moving.png"]
@@ -64,9 +67,8 @@ def test_files_of_other_programs_are_starts(folder, name, capsys):
 
 
 def test_negative_numbers_are_numbers(folder):
-    numbers = ["--shift", "-4,3", "--rotation", "-2"]
-    assert main([*IMAGES, *numbers, "-o", "out", "--quiet"]) in (0, 3)
-    assert main([*IMAGES, "--shift", "-1,-3", "-o", "out", "--quiet"]) == 0
+    numbers = ["--shift", "-1,-3", "--rotation", "-1"]
+    assert main([*IMAGES, *numbers, "-o", "out", "--quiet"]) == 0
 
 
 def test_a_start_too_far_off_writes_nothing(folder, capsys):

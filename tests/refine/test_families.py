@@ -137,6 +137,7 @@ def test_the_family_of_everything_is_the_default():
     assert torch.equal(refine(*given).matrix, refine(*given, family=Family()).matrix)
 
 
+@pytest.mark.slow
 def test_fewer_freedoms_bear_more_noise():
     """What a family is for: on a noisy map the shift alone is found more closely."""
     errors = {kind: [] for kind in ("translation", "homography")}
