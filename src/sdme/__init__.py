@@ -19,7 +19,7 @@ Map of the modules, from the door to the core:
 - :mod:`sdme.report`: pictures and the HTML page
 - :mod:`sdme.match`, :mod:`sdme.estimate`, :mod:`sdme.refine`: what the stages are made of
 - :mod:`sdme.model`: the networks of both presets, keypoints and the shipped weights
-- :mod:`sdme.io`: images and tables of points
+- :mod:`sdme.io`: images of all formats with what their files say, places, tables of points
 - :mod:`sdme.exchange`: transforms in the files of other programs
 - :mod:`sdme.transform`, :mod:`sdme.geometry`: transforms as values, homography algebra
 - :mod:`sdme.losses`, :mod:`sdme.data`, :mod:`sdme.train`, :mod:`sdme.evaluate`: learning and

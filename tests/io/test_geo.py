@@ -103,6 +103,13 @@ def test_mask_stands_in_for_a_value_of_missing_data(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
+def test_pixels_that_are_not_finite_carry_no_data(tmp_path):
+    image = content("float32", (64, 64, 2))
+    image[3, 4, 1], image[5, 6, 0] = np.nan, np.inf
+    part = read_window(store(tmp_path / "a.tif", image, nodata=-1))
+    assert np.argwhere(~part.valid).tolist() == [[3, 4], [5, 6]]
+
+
 def test_metres_on_the_ground():
     """By the length of a degree at the equator and at 60 degrees on the WGS 84 ellipsoid."""
     here = np.zeros((1, 2))

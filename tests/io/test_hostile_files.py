@@ -33,7 +33,7 @@ def check(told, count):
 
 
 def test_a_few_damaged_files(tmp_path):
-    check(hostile(tmp_path, 1, 150, 60), 150)
+    check(hostile(tmp_path, 1, 60, 60), 60)
 
 
 @pytest.mark.slow
