@@ -66,11 +66,13 @@ def main() -> None:
     )
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--limits", action="store_true", help="compare limits")
+    parser.add_argument("--search", choices=("off", "auto", "on"), default="auto")
     args = parser.parse_args()
     network = sdme.load_network(args.model)
     if args.limits and not isinstance(network, FastNetwork):
         parser.error(f"--limits needs a model of the preset fast; {args.model} predicts no error")
-    settings = sdme.RegisterSettings(fast=ANYTHING if args.limits else FastRegisterSettings())
+    fast = ANYTHING if args.limits else FastRegisterSettings()
+    settings = sdme.RegisterSettings(fast=fast, search=args.search)
     found = list(outcomes(args.packs, args.protocol, args.cases, network, settings))
     if args.limits:
         print_limits(found)

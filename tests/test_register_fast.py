@@ -50,7 +50,7 @@ def images():
 
 def run(images, network=None, stages="sparse-to-dense", initial=None, **changes):
     fast = FastRegisterSettings(**changes)
-    settings = RegisterSettings(stages=stages, fast=fast)
+    settings = RegisterSettings(stages=stages, fast=fast, search="off")
     return register(*images, model=network or HandMadeFast(H), settings=settings, initial=initial)
 
 

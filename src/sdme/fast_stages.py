@@ -7,6 +7,7 @@ moving one.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,18 +50,25 @@ class Cells:
 class Views:
     """What the network sees in two frames, in the light of each other.
 
-    ``family`` is what votes and alignment keep to, given matrices of it.
+    ``family`` is what votes and alignment keep to, given matrices of it. ``seen`` is what the
+    network told of the two where it was asked before, with others in a batch.
     """
 
-    def __init__(self, network: FastNetwork, pair: Pair, family: Family | None = None) -> None:
+    def __init__(
+        self,
+        network: FastNetwork,
+        pair: Pair,
+        family: Family | None = None,
+        seen: tuple[FastFeatures, FastFeatures] | None = None,
+    ) -> None:
         check_size(pair)
         device = device_of(network)
         frames = (pair.fixed, pair.moving)
-        seen = network(*(frame.pixels.to(device) for frame in frames))
+        told = seen or network(*(frame.pixels.to(device) for frame in frames))
         self.network, self.pair, self.family = network, pair, family
         self.fixed, self.moving = (
             features.masked(frame.valid.to(device))
-            for features, frame in zip(seen, frames, strict=True)
+            for features, frame in zip(told, frames, strict=True)
         )
         self._scales = [v.scales(self.fixed.cells, self.moving.cells) for v in network.votes]
 
@@ -89,6 +97,24 @@ class Views:
         """Matrices as the network takes them."""
         stacked = torch.from_numpy(np.stack(matrices)).to(self.fixed.context)
         return normalise(stacked)
+
+
+def look_at(network: FastNetwork, pairs: Sequence[Pair]) -> list[Views]:
+    """Views of several pairs, in their order; those of the same sizes are seen in one batch."""
+    groups: dict[Any, list[int]] = {}
+    for k, pair in enumerate(pairs):
+        groups.setdefault((pair.fixed.size, pair.moving.size), []).append(k)
+    views: dict[int, Views] = {}
+    for members in groups.values():
+        check_size(pairs[members[0]])
+        batch = (
+            torch.cat([getattr(pairs[k], name).pixels for k in members]).to(device_of(network))
+            for name in ("fixed", "moving")
+        )
+        seen = zip(*(features.each() for features in network(*batch)), strict=True)
+        for k, (fixed, moving) in zip(members, seen, strict=True):
+            views[k] = Views(network, pairs[k], seen=(fixed, moving))
+    return [views[k] for k in range(len(pairs))]
 
 
 def check_size(pair: Pair) -> None:

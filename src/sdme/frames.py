@@ -83,6 +83,11 @@ class Pair:
     placement: Matrix | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether the files say which way is up, and not only how large things are."""
+        return self.placement is not None and self.fixed.raster.georeference is not None
+
     def in_frames(self, matrix: Matrix) -> Matrix:
         """Matrix between the frames for one between the images."""
         return _normalised(self.moving.scale @ matrix @ np.linalg.inv(self.fixed.scale))
@@ -275,7 +280,7 @@ def _patched(name: str, raster: Raster, patch: Patch) -> Frame:
     middle = tuple(float(v) for v in np.median(values[used > 0.5], axis=0)) if used.any() else 0.5
     shown = cv2.warpPerspective(values, matrix, patch.size, borderValue=middle)
     lies = cv2.warpPerspective(used, matrix, patch.size, borderValue=0) > 0.999
-    valid = _apart_from_empty(torch.from_numpy(lies)[None, None])
+    valid = apart_from_empty(torch.from_numpy(lies)[None, None])
     tensor = torch.from_numpy(shown).permute(2, 0, 1)[None].contiguous()
     return Frame(name, raster, tensor, valid, patch.frame_from_image)
 
@@ -285,10 +290,11 @@ def _inner(mask: Bool[np.ndarray, "h w"], size: tuple[int, int]) -> Bool[Tensor,
     if mask.all():  # most images: what follows would take longer than reading them
         return torch.ones(1, 1, size[1], size[0], dtype=torch.bool)
     valid = resize_image(torch.from_numpy(mask)[None, None].float(), *size)
-    return _apart_from_empty(valid >= 0.999)
+    return apart_from_empty(valid >= 0.999)
 
 
-def _apart_from_empty(valid: Bool[Tensor, "1 1 h w"]) -> Bool[Tensor, "1 1 h w"]:
+def apart_from_empty(valid: Bool[Tensor, "1 1 h w"]) -> Bool[Tensor, "1 1 h w"]:
+    """Pixels with nothing but valid ones within the window around them."""
     empty = (~valid).float()
     return F.max_pool2d(empty, 2 * _EDGE + 1, stride=1, padding=_EDGE) == 0
 

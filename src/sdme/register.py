@@ -28,7 +28,8 @@ from sdme.frames import Matrix, Pair, make_pair
 from sdme.io.raster import ImageSource
 from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL, load_network, usable_device
-from sdme.result import Matches, Registration
+from sdme.result import Matches, Registration, Search, Status
+from sdme.search import Candidate, Ranking, as_searched, paying
 from sdme.simplest import keep_simplest
 from sdme.stages import (
     Clock,
@@ -109,13 +110,15 @@ def register(
             pair = make_pair(fixed, moving, side, initial is None, settings.transform)
             guesses = pair.guesses(initial, settings.transform)
         blank = [frame.name for frame in (pair.fixed, pair.moving) if frame.is_blank]
+        search = None
         if blank:
-            found = Found(verdict_on(pair, blank, None, None, settings))
-        elif isinstance(network, FastNetwork):
-            found = _with_fast(network, pair, guesses, settings, clock)
+            found = Found(pair, verdict_on(pair, blank, None, None, settings))
         else:
-            found = _with_paper(network, pair, guesses, settings, clock)
-    verdict, kind = found.verdict, settings.transform
+            found = _run(network, pair, guesses, settings, clock)
+            if _is_searched(found, initial, settings):
+                with clock.stage("search"):
+                    found, search = _search(network, found, settings)
+    verdict, pair, kind = found.verdict, found.pair, settings.transform
     return Registration(
         status=verdict.status,
         reason=verdict.reason,
@@ -134,6 +137,7 @@ def register(
         confidence_within=None if found.confidence is None else found.confidence.within,
         figures=found.figures,
         timings=clock.seconds(),
+        search=search,
         fixed_raster=pair.fixed.raster,
         moving_raster=pair.moving.raster,
         fixed_name=pair.fixed.raster.name,
@@ -146,6 +150,7 @@ def register(
 class Found:
     """What the stages found, between the frames; ``dense`` is ``None`` unless it was accepted."""
 
+    pair: Pair
     verdict: Verdict
     sparse: Sparse | None = None
     dense: Matrix | None = None
@@ -154,6 +159,64 @@ class Found:
     predicted_error: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
     confidence: Confidence | None = None
+
+    @property
+    def rank(self) -> tuple[int, float, float]:
+        """Larger is better: the status, the confidence, the predicted error, where there are."""
+        status = [Status.FAILED, Status.UNCERTAIN, Status.ALIGNED].index(self.verdict.status)
+        confidence = 0.0 if self.confidence is None else self.confidence.value
+        error = math.inf if self.predicted_error is None else self.predicted_error
+        return status, confidence, -error if error < math.inf else -math.inf
+
+
+def _run(
+    network: nn.Module, pair: Pair, guesses: list[Matrix], settings: RegisterSettings, clock: Clock
+) -> Found:
+    """All stages between two frames."""
+    if isinstance(network, FastNetwork):
+        return _with_fast(network, pair, guesses, settings, clock)
+    return _with_paper(network, pair, guesses, settings, clock)
+
+
+def _is_searched(plain: Found, initial: Transform | None, settings: RegisterSettings) -> bool:
+    """Whether to try rotations and scales after the plain way."""
+    if settings.search == "auto":
+        is_told = initial is not None or plain.pair.is_placed
+        is_lost = plain.verdict.status is not Status.ALIGNED and not is_told
+        is_of_use = settings.stages != "dense" and settings.transform != "translation"
+        return is_lost and is_of_use
+    return settings.search == "on"
+
+
+def _search(network: nn.Module, plain: Found, settings: RegisterSettings) -> tuple[Found, Search]:
+    """Run what hypotheses make of the pair; the plain answer stands unless one is better."""
+    clock = Clock(device=device_of(network))
+    is_fast = isinstance(network, FastNetwork)
+    scout = network if is_fast else load_network(DEFAULT_MODEL, str(device_of(network)))
+    assert isinstance(scout, FastNetwork), "the default model is of the preset fast"
+    best, side = plain, longest_side(network, settings)
+    ranking = Ranking(scout, plain.pair, settings)
+    for one in ranking.candidates(side):
+        found = _looked_twice(network, one, ranking, side)
+        if found.verdict.matrix is not None and found.rank > best.rank:
+            best = found
+        is_clear = ranking.ratio >= settings.hypotheses.clear_ratio
+        if is_clear and found.verdict.status is not Status.FAILED:
+            break
+    return best, Search(len(ranking.tried), clock.elapsed(), best is not plain, ranking.ratio)
+
+
+def _looked_twice(network: nn.Module, one: Candidate, ranking: Ranking, side: int) -> Found:
+    """All stages on what a hypothesis led to, and on what they made of it; the better answer."""
+    rules = paying(ranking.settings, ranking.ratio)
+    found = _run(network, one.pair, one.guesses, rules, Clock())
+    if found.verdict.matrix is not None:
+        again = one.looked_again(found.verdict.matrix, side, ranking.settings)
+        second = _run(network, again.pair, again.guesses, rules, Clock())
+        found = second if second.rank >= found.rank else found
+    known = found.pair, found.sparse, ranking.ratio, ranking.settings
+    verdict = as_searched(found.verdict, *known)
+    return replace(found, verdict=verdict)
 
 
 def _with_paper(
@@ -174,9 +237,9 @@ def _with_paper(
     verdict = verdict_on(pair, [], sparse, dense, settings, confidence)
     known: dict[str, Any] = {"figures": figures, "confidence": confidence}
     if dense is None:
-        return Found(verdict, sparse, **known)
+        return Found(pair, verdict, sparse, **known)
     residuals = dense.residual_before, dense.residual_after
-    return Found(verdict, sparse, dense.answer, *residuals, **known)
+    return Found(pair, verdict, sparse, dense.answer, *residuals, **known)
 
 
 def _with_fast(
@@ -193,7 +256,7 @@ def _with_fast(
     if settings.stages != "dense":
         sparse = match_cells(views, settings, clock)
     if settings.stages == "sparse":
-        return Found(verdict_on(pair, [], sparse, None, settings), sparse)
+        return Found(pair, verdict_on(pair, [], sparse, None, settings), sparse)
     with clock.stage("vote"):
         candidates = vote(views, starts(pair, sparse, guesses, settings), settings.fast)
     with clock.stage("refine"):
@@ -204,7 +267,7 @@ def _with_fast(
     verdict = judge_prediction(best, pair.fixed.size, pair.moving.size, settings, confidence)
     dense = best.matrix if best.refined else None
     known: dict[str, Any] = {"figures": figures, "confidence": confidence}
-    return Found(verdict, sparse, dense, predicted_error=best.pixels, **known)
+    return Found(pair, verdict, sparse, dense, predicted_error=best.pixels, **known)
 
 
 def _confidence(

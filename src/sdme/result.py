@@ -63,6 +63,24 @@ class Matches:
 
 
 @dataclass(frozen=True)
+class Search:
+    """What trying rotations and scales cost, in ``hypotheses`` and ``seconds``.
+
+    ``used`` says whether the answer came of it, ``ratio`` how many times as many matches agreed
+    with the best hypothesis as with any other that says something else.
+    """
+
+    hypotheses: int
+    seconds: float
+    used: bool
+    ratio: float
+
+    def __str__(self) -> str:
+        tried = f"{self.hypotheses} rotations and scales were tried in {self.seconds:.1f} s"
+        return f"{tried}, {'and gave the answer' if self.used else 'but nothing better was found'}"
+
+
+@dataclass(frozen=True)
 class Registration:
     """Result of :func:`sdme.register`.
 
@@ -72,16 +90,13 @@ class Registration:
     mean squared differences of the structure maps around the refinement, of models of the preset
     ``paper``; ``predicted_error`` is the corner error in pixels of the moving image that a model of
     the preset ``fast`` believes its answer to have, also one that failed. ``timings`` are seconds
-    by stage. The rasters are the images as they were given (own dtype and bands, missing data,
-    place), kept for :meth:`save`, and their names are the paths they came from, empty for arrays.
-    ``notes`` are lines on what the files say that was not used.
-    the preset ``fast`` believes its answer to have, also one that failed. ``confidence`` is the
-    calibrated probability, in [0, 1], that the corners are off by less than ``confidence_within``
-    pixels of the moving image (5 px of an image of 640 px, more of a larger one), also of an answer
-    that failed; ``None`` of models and stages that were not calibrated (docs/verdict.md). It rests
-    on ``figures``, by name. ``timings`` are seconds
-    by stage. The images are kept as they were given (own dtype and bands) for :meth:`save`, and
-    their names are the paths they came from, empty for arrays.
+    by stage. ``search`` is ``None`` where no rotations and scales were tried. The rasters are the
+    images as they were given (own dtype and bands, missing data, place), kept for :meth:`save`, and
+    their names are the paths they came from, empty for arrays. ``notes`` are lines on what the
+    files say that was not used. ``confidence`` is the calibrated probability, in [0, 1], that the
+    corners are off by less than ``confidence_within`` pixels of the moving image (5 px of an image
+    of 640 px, more of a larger one), also of an answer that failed; ``None`` of models and stages
+    that were not calibrated (docs/verdict.md). It rests on ``figures``, by name.
     """
 
     status: Status
@@ -101,6 +116,7 @@ class Registration:
     confidence_within: float | None = None
     figures: Mapping[str, float] = field(default_factory=dict, repr=False)
     timings: dict[str, float] = field(default_factory=dict)
+    search: Search | None = None
     fixed_raster: Raster | None = field(default=None, repr=False)
     moving_raster: Raster | None = field(default=None, repr=False)
     fixed_name: str = ""
@@ -205,6 +221,7 @@ class Registration:
             "confidence": self.confidence,
             "confidence_within": self.confidence_within,
             "figures": {name: _finite(value) for name, value in self.figures.items()},
+            "search": None if self.search is None else asdict(self.search),
             "model": self.model,
             "timings": {name: round(seconds, 6) for name, seconds in self.timings.items()},
         }

@@ -8,7 +8,16 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from sdme.cli.output import JsonFlag, Output, QuietFlag
-from sdme.config import Axis, Choice, Interpolation, Kind, RegisterSettings, Stages, ViewSettings
+from sdme.config import (
+    Axis,
+    Choice,
+    Interpolation,
+    Kind,
+    RegisterSettings,
+    Search,
+    Stages,
+    ViewSettings,
+)
 
 if TYPE_CHECKING:
     from sdme.io.raster import Raster
@@ -23,6 +32,7 @@ _STAGES = {
     "estimate": "estimating the transform",
     "vote": "improving the transform",
     "refine": "refining the transform",
+    "search": "trying rotations and scales",
 }
 
 
@@ -35,6 +45,7 @@ def register(
     model: str | None = None,
     stages: Stages = _DEFAULTS.stages,
     transform: Kind | Literal["auto"] = _DEFAULTS.transform,
+    search: Search = _DEFAULTS.search,
     initial: Path | None = None,
     device: str = "auto",
     max_side: Annotated[int, Parameter(validator=Number(gte=32))] | None = None,
@@ -80,6 +91,9 @@ def register(
     transform
         what is looked for: a shift alone, with a turn, with a scale, an affine map or a homography;
         auto: the simplest of them that the matches do not speak against
+    search
+        rotations over the whole circle and scales from 0.25 to 4 as hypotheses: where the plain try
+        does not end aligned (auto), always (on), or never (off)
     initial
         transform file to start from, for images that only fine alignment brings together
     device
@@ -146,6 +160,7 @@ def register(
                 transform="homography" if transform == "auto" else transform,
                 simplest=transform == "auto",
                 max_side=max_side,
+                search=search,
             ),
             initial=guess,
             device=device,
@@ -200,5 +215,7 @@ def _tell(result: "Registration", saved: "SavedFiles", out: Output) -> int:
     out.line(f"{result.status}: {summary}")
     if (moved := result.correction) is not None:
         out.line(str(moved))
+    if result.search is not None:
+        out.line(str(result.search))
     out.line(f"saved in {saved.folder}; open {saved.report}")
     return 0

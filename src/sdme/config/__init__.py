@@ -15,6 +15,8 @@ from sdme.config.registration import (
     Kind,
     RefineSettings,
     RegisterSettings,
+    Search,
+    SearchSettings,
     Stages,
     VerdictSettings,
 )
@@ -43,6 +45,8 @@ __all__ = [
     "NetworkSettings",
     "RefineSettings",
     "RegisterSettings",
+    "Search",
+    "SearchSettings",
     "Settings",
     "Stages",
     "Term",

@@ -10,6 +10,7 @@ Interpolation = Literal["nearest", "bilinear", "cubic", "lanczos"]
 Stages = Literal["sparse", "dense", "sparse-to-dense"]
 Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # each contains the ones before it
+Search = Literal["off", "auto", "on"]
 PAPER_SIDE = 640  # px; what networks of the preset paper are given unless another side is asked for
 MAX_PIXELS = 400_000_000  # of an image that is read, and of a grid that is warped onto
 
@@ -125,6 +126,45 @@ class FastRegisterSettings(Settings):
         return self
 
 
+class SearchSettings(Settings):
+    """Rotations and scales that are tried where the plain way does not lead to an aligned pair.
+
+    Every one is a chance to be wrong, and the verdict has them pay for it.
+    """
+
+    rotations: int = Field(default=8, ge=1, description="of the whole circle, evenly spread")
+    scales: tuple[tuple[float, ...], ...] = Field(
+        default=((1.0,), (0.5, 2.0), (0.25, 4.0)),
+        min_length=1,
+        description="how many times as long as in the fixed image the scene in the moving one is; "
+        "in rounds, of which the later ones follow where the earlier ones have no clear winner",
+    )
+    side: int = Field(default=128, ge=32, description="mean side, px, of the images while trying")
+    cells: int = Field(default=1024, ge=4, description="so many cells an image are matched at most")
+    shortlist: int = Field(default=4, ge=1, description="so many are looked at a second time")
+    clear_ratio: float = Field(
+        default=2,
+        ge=1,
+        description="a winner is clear, and may be called aligned, with so many times the inliers "
+        "of the best that disagrees",
+    )
+    least_ratio: float = Field(default=1.5, ge=1, description="with less the winner is no answer")
+    inlier_factor: float = Field(
+        default=2, ge=1, description="so many times the matches that may agree by chance"
+    )
+    uncertain_factor: float = Field(
+        default=1.5, ge=1, description="a clear winner's predicted error may be so much larger"
+    )
+
+    @model_validator(mode="after")
+    def _check_ratios(self) -> Self:
+        if self.clear_ratio < self.least_ratio:
+            raise ValueError(
+                f"clear_ratio {self.clear_ratio} is less than least_ratio {self.least_ratio}"
+            )
+        return self
+
+
 class RegisterSettings(Settings):
     """The whole pipeline; ``keypoints`` to ``refine`` are for the preset ``paper``."""
 
@@ -146,3 +186,9 @@ class RegisterSettings(Settings):
     refine: RefineSettings = RefineSettings()
     verdict: VerdictSettings = VerdictSettings()
     fast: FastRegisterSettings = FastRegisterSettings()
+    search: Search = Field(
+        default="auto",
+        description="rotation and scale as hypotheses: never, where the plain try does not end "
+        "aligned, or always",
+    )
+    hypotheses: SearchSettings = SearchSettings()

@@ -6,6 +6,7 @@ stage (:mod:`sdme.model.aggregator`) correlates cells at 1/8, then those at 1/4;
 small maps at 1/2, 1/4 and 1/8 with a learned weight at every pixel.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -70,15 +71,20 @@ class FastFeatures:
 
     def repeated(self, count: int) -> "FastFeatures":
         """The same images ``count`` times, each beside its copies."""
+        return self._with(lambda x: x.repeat_interleave(count, dim=0) if count > 1 else x)
 
-        def copies(tensor: Tensor) -> Tensor:
-            return tensor.repeat_interleave(count, dim=0) if count > 1 else tensor
+    def each(self) -> list["FastFeatures"]:
+        """The images of the batch one by one."""
+        if len(self.score) == 1:
+            return [self]
+        return [self._with(lambda x, k=k: x[k : k + 1]) for k in range(len(self.score))]
 
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "FastFeatures":
         return FastFeatures(
             self.size,
-            *(copies(getattr(self, n)) for n in ("descriptors", "score", "correlation", "context")),
-            levels=tuple(Level(copies(v.values), copies(v.weight)) for v in self.levels),  # type: ignore[arg-type]
-            valid=None if self.valid is None else copies(self.valid),
+            *(change(getattr(self, n)) for n in ("descriptors", "score", "correlation", "context")),
+            levels=tuple(Level(change(v.values), change(v.weight)) for v in self.levels),  # type: ignore[arg-type]
+            valid=None if self.valid is None else change(self.valid),
         )
 
 
