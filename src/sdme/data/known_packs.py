@@ -10,7 +10,8 @@ class PackInfo:
     """Group of a pack, and the residual misalignment of its pairs in its own pixels.
 
     Where the latter is 1.5 px or more, sub-pixel figures say nothing of a method.
-    ``is_one_place`` says that different pictures show the same place, from the same view.
+    ``is_one_place`` says that different pictures show the same place from the same view, or one
+    place by several pairs of sensors.
     """
 
     group: str
@@ -32,7 +33,7 @@ PACKS = {
     "roadscene": PackInfo("thermal", 1),
     "llvip": PackInfo("thermal", 1.3, is_one_place=True),
     "srif_night": PackInfo("thermal", 1),
-    "tno": PackInfo("thermal", 0.5),
+    "tno": PackInfo("thermal", 0.5, is_one_place=True),
     "srif_temporal": PackInfo("season", 2),
     "srif_depth": PackInfo("depth"),
     "globe_relief": PackInfo("elevation", 1),

@@ -28,7 +28,10 @@ from sdme.register import register
 
 Kind = Literal["one scene", "same set", "other set"]
 _OTHERS_EVERY = 2  # so many cases share one pair with the set before
-_ANY_ERROR = FastRegisterSettings(aligned_below=math.inf, uncertain_below=math.inf)
+ANY_ERROR = RegisterSettings(
+    search="off", fast=FastRegisterSettings(aligned_below=math.inf, uncertain_below=math.inf)
+)
+"""The plain try alone, of which an answer is told however large its predicted error is."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,13 @@ def run_trials(
     protocols: Sequence[str] = ("paper", "native"),
     cases: int | None = None,
     stages: Sequence[Stages] = ("sparse-to-dense", "dense"),
-    device: str = "cpu",
+    settings: RegisterSettings = ANY_ERROR,
     progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[Trial]:
     """Register the cases of each protocol, and their fixed images with others' moving ones.
 
-    ``cases`` are drawn of every set, by default one of each pair. An answer is told also where it
-    would be called failed for its predicted error.
+    ``cases`` are drawn of every set, by default one of each pair. What a calibration learns from is
+    told with ``ANY_ERROR``, as answers of which nothing is believed are wrong ones like others.
     """
     drawn = {name: case_keys(pairs, PROTOCOLS[name], cases) for name in protocols}
     total, done = sum(len(keys) for keys in drawn.values()), 0
@@ -84,9 +87,11 @@ def run_trials(
             for index, case in enumerate(here):
                 for kind, moving in _partners(index, here, before, dataset):
                     for chosen in stages:
-                        settings = RegisterSettings(stages=chosen, fast=_ANY_ERROR, search="off")
                         found = register(
-                            case.fixed, moving.moving, model=network, settings=settings
+                            case.fixed,
+                            moving.moving,
+                            model=network,
+                            settings=settings.model_copy(update={"stages": chosen}),
                         )
                         matrix = None if found.transform is None else found.transform.matrix
                         yield Trial(

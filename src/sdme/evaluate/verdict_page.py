@@ -94,6 +94,7 @@ def _populations(judged: Sequence[Trial]) -> dict[str, list[Trial]]:
     out: dict[str, list[Trial]] = {}
     for stages, members in by_stages(judged).items():
         out[stages] = members
+        out[f"{stages}, one scene alone"] = [t for t in members if t.is_related]
         for protocol in dict.fromkeys(t.protocol for t in members):
             out[f"{stages}, {protocol}"] = [t for t in members if t.protocol == protocol]
     return out
