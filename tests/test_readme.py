@@ -59,7 +59,7 @@ def test_commands_are_understood(page, words):
 
 def test_commands_are_found():
     named = {words[1] for _, words in commands("sdme")}
-    others = {"apply", "compare", "doctor", "evaluate", "export", "models", "refine"}
+    others = {"apply", "calibrate", "compare", "doctor", "evaluate", "export", "models", "refine"}
     assert named == {"register", "finetune", "train", *others}
     assert {words[1] for _, words in commands("make")} == {"demo", "test"}
 

@@ -26,13 +26,14 @@ class Confidence:
     """The probability that the corners are off by less than ``within`` px of the moving image.
 
     From ``needed`` on an answer is called aligned. ``weakest`` is the figure that speaks most
-    against it.
+    against it. ``is_hopeless`` says that it is not even likely to be roughly right.
     """
 
     value: float
     needed: float
     within: float
     weakest: str
+    is_hopeless: bool = False
 
     @property
     def is_enough(self) -> bool:
@@ -62,10 +63,11 @@ def confidence_in(
     fit = calibration.fits.get(stages) if calibration is not None else None
     if calibration is None or fit is None:
         return None
-    parts = fit.parts(figures)
+    parts, rough = fit.parts(figures), calibration.rough.get(stages)
     return Confidence(
         fit.confidence(figures),
         calibration.aligned_above,
         calibration.within * pixel,
         min(parts, key=lambda name: parts[name], default=""),
+        rough is not None and rough.confidence(figures) < calibration.uncertain_above,
     )

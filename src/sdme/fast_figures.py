@@ -18,8 +18,8 @@ from sdme.geometry.homography import apply_homography, corners, normalise
 from sdme.refine.unrolled import likeness
 from sdme.stages import Sparse
 
-_SHIFTS = ((4.0, 0.0), (0.0, 4.0))  # px of the fixed frame: within reach of the maps at 1/4
-_STEPS = (2, 3, 0)  # of Lucas-Kanade at 1/2, 1/4 and 1/8: the first few tell enough
+_SHIFTS = ((2.0, 0.0), (0.0, 2.0))  # px of the fixed frame: one pixel of the finest maps
+_STEPS = (4, 2, 0)  # of Lucas-Kanade at 1/2, 1/4 and 1/8: the first few tell enough
 _AROUND = 4.0  # px; matches further from where the answer puts them have no say
 FARTHEST = 99.0  # px; what is further off, or nowhere, counts as this
 FIGURES = ("predicted_error", "instability", "likeness", "weight", "match_distance")
@@ -29,7 +29,7 @@ def figures_of(views: Views, found: Prediction, sparse: Sparse | None) -> Mappin
     """What is known of an answer, by ``FIGURES``.
 
     ``predicted_error`` is the mean corner error as if the fixed image had 128 px a side.
-    ``instability`` is how far from the answer, px of the frames, refinement ends that begins 4 px
+    ``instability`` is how far from the answer, px of the frames, refinement ends that begins 2 px
     beside it. ``likeness`` is the mean inner product of the finest maps, ``weight`` how much those
     at 1/4 count, both where the answer lays them on each other. ``match_distance`` is the median
     distance, in pixels of the moving frame, of the matches within 4 px; 4 if there are none, and

@@ -50,7 +50,8 @@ def judge_prediction(
     """The verdict on a prediction: on the transform, the predicted error, and the matches.
 
     With a calibrated network it is aligned when its ``confidence`` is enough and more matches
-    agree than by chance; without one by limits of the predicted error.
+    agree than by chance, and has failed when it is hopeless; without one limits of the predicted
+    error decide.
     """
     figures, limit = _in_words(found, confidence), settings.fast.uncertain_below
 
@@ -59,8 +60,10 @@ def judge_prediction(
 
     if not is_plausible(found.matrix, fixed_size, moving_size, settings.verdict):
         return failed(Reason.IMPLAUSIBLE_TRANSFORM, "no plausible transform was found")
+    if confidence is not None and confidence.is_hopeless:
+        return failed(Reason.NO_AGREEMENT, "this is hardly even roughly right")
     # a predicted error that is no number is not below any limit
-    if not found.error < limit:
+    if confidence is None and not found.error < limit:
         why = f"nothing is believed to be within {_rounded(limit * found.unit)} px"
         return failed(Reason.PREDICTED_ERROR, why)
     common = overlap(found.matrix, fixed_size, moving_size)

@@ -1,7 +1,15 @@
 """Settings of every stage, frozen, with the paper's values as defaults; unknown keys are errors."""
 
 from sdme.config.base import Settings
-from sdme.config.calibration import OF_SIDE, RIGHT_WITHIN, Calibration, Fit, Term, right_within
+from sdme.config.calibration import (
+    OF_SIDE,
+    RIGHT_WITHIN,
+    ROUGH,
+    Calibration,
+    Fit,
+    Term,
+    right_within,
+)
 from sdme.config.images import Axis, Choice, ViewSettings
 from sdme.config.network import AnyNetworkSettings, FastSettings, NetworkSettings
 from sdme.config.registration import (
@@ -28,6 +36,7 @@ __all__ = [
     "OF_SIDE",
     "PAPER_SIDE",
     "RIGHT_WITHIN",
+    "ROUGH",
     "AnyNetworkSettings",
     "Axis",
     "Calibration",

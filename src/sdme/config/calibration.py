@@ -13,6 +13,7 @@ from pydantic import Field
 from sdme.config.base import Settings
 from sdme.config.registration import Stages
 
+ROUGH = 5.0  # an answer within so many times the limit is still of use
 RIGHT_WITHIN, OF_SIDE = 5.0, 640.0  # px of corner error, of an image whose sides are about so long
 
 
@@ -68,11 +69,16 @@ class Calibration(Settings):
     sides are 640 px in the geometric mean, so that it grows with the image. ``fits`` are by the
     stages that ran; what ran without a fit has no confidence. From ``aligned_above`` on an answer
     is called aligned.
+
+    ``rough`` are the same for answers within ``ROUGH`` times as much. One whose probability of
+    that is below ``uncertain_above`` has failed.
     """
 
     within: float = Field(default=RIGHT_WITHIN, gt=0)
     aligned_above: float = Field(default=0.9, ge=0, le=1)
+    uncertain_above: float = Field(default=0.2, ge=0, le=1)
     fits: dict[Stages, Fit]
+    rough: dict[Stages, Fit] = Field(default={})
 
 
 def right_within(size: tuple[int, int], within: float = RIGHT_WITHIN) -> float:

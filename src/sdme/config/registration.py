@@ -103,7 +103,7 @@ class FastRegisterSettings(Settings):
         ge=1,
         description="so many of the best candidates are refined, the others dropped",
     )
-    steps: LevelSteps = Field(default=(8, 5, 4), description="of Lucas-Kanade at 1/2, 1/4 and 1/8")
+    steps: LevelSteps = Field(default=(8, 2, 0), description="of Lucas-Kanade at 1/2, 1/4 and 1/8")
     max_harm: float = Field(
         default=1,
         ge=0,

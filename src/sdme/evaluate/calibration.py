@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from sdme.config import Calibration, Fit, Stages, Term
+from sdme.config import ROUGH, Calibration, Fit, Stages, Term
 from sdme.errors import InputError
 from sdme.evaluate.trials import Trial
 
@@ -69,11 +69,17 @@ def fit_calibration(trials: Sequence[Trial]) -> Calibration:
         InputError: fewer than 20 right or 20 other answers are among the trials of some stages.
     """
     fits: dict[Stages, Fit] = {}
+    rough: dict[Stages, Fit] = {}
     judged = []
     for stages, members in by_stages(trials).items():
-        fits[stages] = _fit(members)
+        fits[stages], rough[stages] = _fit(members), _fit(roughly(members))
         judged += with_confidence(members)
-    return Calibration(fits=fits, aligned_above=lowest_limit(judged))
+    return Calibration(fits=fits, rough=rough, aligned_above=lowest_limit(judged))
+
+
+def roughly(trials: Sequence[Trial]) -> list[Trial]:
+    """The same, being right within ``ROUGH`` times as much."""
+    return [replace(trial, error=trial.error / ROUGH) for trial in trials]
 
 
 def by_stages(trials: Sequence[Trial]) -> dict[Stages, list[Trial]]:
