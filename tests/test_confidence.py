@@ -70,8 +70,8 @@ def test_the_weakest_figure_gives_the_reason():
     assert found is not None and found.doubt[0] is Reason.NO_AGREEMENT
 
 
-def judged(value, error=0.5, matches=100, agreeing=60, overlap=0.0):
-    confidence = Confidence(value, 0.8, 4.0, "instability")
+def judged(value, error=0.5, matches=100, agreeing=60, overlap=0.0, is_hopeless=False):
+    confidence = Confidence(value, 0.8, 4.0, "instability", is_hopeless)
     matrix = np.array([[1.0, 0, overlap], [0, 1, 0], [0, 0, 1]])
     found = Prediction(matrix, error, 2.0, True, matches, agreeing)
     return judge_prediction(found, (128, 128), (128, 128), RegisterSettings(), confidence)
@@ -79,7 +79,7 @@ def judged(value, error=0.5, matches=100, agreeing=60, overlap=0.0):
 
 def test_a_calibrated_answer_is_aligned_by_its_confidence_alone():
     """The predicted error is one of its figures, and has no limit of its own."""
-    for error in (0.5, 4.5):
+    for error in (0.5, 4.5, 6.0):
         assert judged(0.8, error).status is Status.ALIGNED
         verdict = judged(0.79, error)
         assert (verdict.status, verdict.reason) == (
@@ -87,7 +87,25 @@ def test_a_calibrated_answer_is_aligned_by_its_confidence_alone():
             Reason.REFINEMENT_DIVERGED,
         )
         assert "confidence 0.79 that they are less than 4 px off, less than 0.80" in verdict.message
-    assert judged(1.0, error=6).status is Status.FAILED
+
+
+def test_what_is_hopeless_has_failed():
+    verdict = judged(0.1, is_hopeless=True)
+    assert (verdict.status, verdict.reason) == (Status.FAILED, Reason.NO_AGREEMENT)
+    assert verdict.matrix is None and "hardly even roughly right" in verdict.message
+
+
+def test_hopeless_is_what_is_seldom_roughly_right():
+    sure = CALIBRATION.model_copy(
+        update={"rough": {"sparse-to-dense": FIT}, "uncertain_above": 0.3}
+    )
+    for likeness, is_hopeless in ((0.5, False), (-0.5, True)):
+        figures = {"instability": 2.0, "likeness": likeness}
+        found = confidence_in(sure, "sparse-to-dense", figures, 1)
+        assert found is not None and found.is_hopeless == is_hopeless
+        assert is_hopeless == (FIT.confidence(figures) < 0.3)
+        plain = confidence_in(CALIBRATION, "sparse-to-dense", figures, 1)
+        assert plain is not None and not plain.is_hopeless
 
 
 def test_confidence_is_not_enough_where_matches_agree_as_by_chance_or_images_hardly_overlap():

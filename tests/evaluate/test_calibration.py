@@ -67,6 +67,7 @@ def test_separable_trials_do_not_diverge():
 def test_the_fit_finds_what_matters_and_is_calibrated():
     calibration = fit_calibration(made(3000))
     terms = {t.figure: t for t in calibration.fits["sparse-to-dense"].terms}
+    assert set(calibration.rough) == set(calibration.fits)
     assert terms["instability"].coefficient < -2 and abs(terms["likeness"].coefficient) < 0.3
     judged = with_confidence(made(3000, seed=7))
     found = reliability(judged, calibration.aligned_above)

@@ -274,7 +274,7 @@ def test_any_start_gives_finite_matrices_and_gradients(H):
         return leaves[-1], weight
 
     fixed, damping = changed(fixed, leaf), DAMPING.clone().requires_grad_()
-    iterates = refine_unrolled(fixed, moving, torch.tensor([H]), damping, STEPS)
+    iterates = refine_unrolled(fixed, moving, torch.tensor([H]), damping, TRAINING_STEPS)
     torch.stack(iterates).sum().backward()
     assert torch.stack(iterates).isfinite().all()
     assert all(x.grad is not None and x.grad.isfinite().all() for x in [*leaves, damping])
@@ -323,7 +323,7 @@ def test_badly_posed_maps_give_finite_matrices_and_gradients(solver, kind, monke
 
     fixed, moving = (changed(given, change) for given in pairs(H))
     start, damping = off(shifts, 2), torch.full((3, 8), -20.0, requires_grad=True)
-    iterates = torch.stack(refine_unrolled(fixed, moving, start, damping, STEPS))
+    iterates = torch.stack(refine_unrolled(fixed, moving, start, damping, TRAINING_STEPS))
     assert iterates.isfinite().all()
     corner_error(iterates[-1], H, *FIXED).clamp(max=100).sum().backward()
     for tensor in [*leaves, damping]:
