@@ -15,7 +15,7 @@ PYTHON ?= python3
 # What pip is asked for to get PyTorch: a version, another build, even an --index-url.
 TORCH ?= torch==2.13.0
 # A folder of samples/
-SAMPLE ?= coast_rgb_nir
+SAMPLE ?= farmland_blue_swir
 # Further arguments for pytest
 PYTEST ?=
 VENV ?= .venv

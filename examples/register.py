@@ -1,5 +1,5 @@
 import sdme
 
-result = sdme.register("samples/coast_rgb_nir/fixed.jpg", "samples/coast_rgb_nir/moving.tif")
+result = sdme.register("samples/farmland_blue_swir/fixed.png", "samples/farmland_blue_swir/moving.png")
 print(result.status, result.message)
 result.save("out")

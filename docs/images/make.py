@@ -2,7 +2,7 @@
 
 ::
 
-    python docs/images/make.py coast_rgb_nir
+    python docs/images/make.py farmland_blue_swir
 """
 
 import sys
