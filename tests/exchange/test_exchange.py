@@ -319,6 +319,11 @@ def test_matrices_that_are_no_transform_are_refused(tmp_path, images, array):
     np.save(tmp_path / "t.npy", array)
     with pytest.raises(InputError, match=r"t\.npy"):
         read_transform(tmp_path / "t.npy", **images)
+    whole = tmp_path / "whole.npz"
+    np.savez(whole, moving_from_fixed=np.eye(3))
+    (tmp_path / "t.npz").write_bytes(whole.read_bytes()[:60])
+    with pytest.raises(InputError, match=r"t\.npz"):
+        read_transform(tmp_path / "t.npz", **images)
 
 
 def test_images_of_other_sizes_are_refused(tmp_path, images):

@@ -11,6 +11,7 @@ from sdme.frames import make_frame
 from sdme.io.georeference import Georeference
 from sdme.io.read import check_content
 from sdme.io.resample import carry
+from sdme.io.write import raster_suffix
 
 UTM33 = rasterio.crs.CRS.from_epsg(32633).to_wkt()
 PLACE = Georeference.from_geotransform(UTM33, [10, 0, 500000, 0, -10, 5600000])
@@ -237,3 +238,59 @@ def test_what_cannot_be_written(tmp_path, name, raster, words):
     with pytest.raises(InputError, match=words):
         write_raster(tmp_path / name, raster)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("georeference", [None, PLACE])
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_what_a_mask_hides_stays_missing(tmp_path, georeference, nodata):
+    pixels, mask = content(), np.ones((40, 40), bool)
+    mask[10:20, 10:20] = False
+    pixels[~mask] = 65000
+    given = Raster(pixels, mask=mask, nodata=nodata, georeference=georeference)
+    same = Transform(np.eye(3), (40, 40), (40, 40))
+    carried = carry(given, same, on=georeference)
+    assert carried.pixels.max() < 200
+    for raster in (given, carried):
+        write_raster(tmp_path / "a.tif", raster)
+        back = read_raster(tmp_path / "a.tif")
+        np.testing.assert_array_equal(back.valid, mask)
+        np.testing.assert_array_equal(back.pixels[mask], pixels[mask])
+
+
+def test_a_mask_that_png_would_lose(tmp_path):
+    mask = np.ones((40, 40), bool)
+    mask[10:20, 10:20] = False
+    given = Raster(content("uint8"), mask=mask)
+    assert raster_suffix(given, "a.png") == ".tif"
+    with pytest.raises(InputError, match=r"cannot hold the mask.*\.tif"):
+        write_raster(tmp_path / "a.png", given)
+    write_raster(tmp_path / "a.png", carry(given, HALF))
+    assert (read_raster(tmp_path / "a.png").pixels[11:19, 11:19] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "nodata"),
+    [("uint8", (100, 102), 101), ("float32", (-1, 1), 0), ("float64", (2, 4), 3)],
+)
+def test_good_samples_stay_where_none_is_missing(dtype, values, nodata):
+    pixels = np.where(np.arange(40) % 2, *values).astype(dtype)[None].repeat(40, 0)
+    out = carry(Raster(pixels, nodata=nodata), HALF)
+    assert out.valid[:39, :39].all() and not out.valid[-1].any()
+    np.testing.assert_allclose(out.pixels[:39, :39], nodata, atol=1)
+
+
+@pytest.mark.parametrize("nodata", [None, 0])
+def test_transparent_pixels_do_not_bleed(nodata):
+    pixels = np.full((40, 40, 4), 200, np.uint8)
+    pixels[..., 3] = 255
+    pixels[:, 20:] = 0
+    out = carry(Raster(pixels, nodata=nodata, has_alpha=True), HALF).pixels
+    assert (out[:39, :20, :3] == 200).all()
+    assert (out[:39, :19, 3] == 255).all() and out[5, 19, 3] == 128
+    assert (out[:, 20:, 3] == 0).all()
+
+
+def test_a_wanted_fill_is_written(tmp_path):
+    out = carry(Raster(content(), nodata=0), HALF, fill=7)
+    write_raster(tmp_path / "a.tif", out)
+    assert (read_raster(tmp_path / "a.tif").pixels[-1] == 7).all()

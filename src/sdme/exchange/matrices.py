@@ -6,6 +6,8 @@ The matrix maps fixed to moving pixels, centres at whole numbers, which is what
 
 import contextlib
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,7 @@ def read_numpy(path: str | os.PathLike[str]) -> Bare:
             else:
                 stack.enter_context(content)
             values = {name: np.asarray(content[name]) for name in content}
-    except (ValueError, OSError, EOFError, KeyError):
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         raise InputError(f"{path} is no file of NumPy's with plain arrays") from None
     matrix = values.get(_MATRIX)
     if matrix is None or matrix.shape not in ((3, 3), (2, 3)) or matrix.dtype.kind not in "fiu":

@@ -72,7 +72,7 @@ def tiff_size(file: IO[bytes], label: str) -> Size:
 
 
 def write_tiff(path: Path, raster: Raster) -> None:
-    """Store an image with its value of missing data, alpha and palette; nothing of its place."""
+    """Store an image with its value of missing data, mask, alpha and palette, without its place."""
     image = raster.pixels
     if image.dtype.kind == "b" and image.ndim == 3:
         image = image.astype(np.uint8)  # one-bit TIFFs have one band
@@ -86,16 +86,25 @@ def write_tiff(path: Path, raster: Raster) -> None:
     if raster.palette is not None:
         table = np.ascontiguousarray(raster.palette.T.astype(np.uint16) * 257)
         colours = {"photometric": "palette", "colormap": table}
-    tifffile.imwrite(
-        path,
-        image,
-        planarconfig="contig" if bands > 1 else None,
-        compression="zlib",
-        metadata=None,
-        extrasamples=samples or None,
-        extratags=tags,
-        **colours,
-    )
+    hides = raster.mask is not None and raster.nodata is None and not raster.has_alpha
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(
+            image,
+            planarconfig="contig" if bands > 1 else None,
+            compression="zlib",
+            metadata=None,
+            extrasamples=samples or None,
+            extratags=tags,
+            **colours,
+        )
+        if hides and raster.mask is not None:
+            tiff.write(
+                raster.mask,
+                photometric="mask",
+                subfiletype=tifffile.FILETYPE.MASK,
+                compression="zlib",
+                metadata=None,
+            )
 
 
 @contextlib.contextmanager

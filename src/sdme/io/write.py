@@ -28,8 +28,8 @@ def suffix_of(path: Path) -> str:
 def raster_suffix(raster: Raster, source: str | os.PathLike[str] = "") -> str:
     """Suffix of the format for an image that came from ``source``.
 
-    That of the plane of a slice; TIFF for what has a place, declared missing data, a mask or a
-    palette, what was a TIFF, and what PNG cannot hold; else PNG.
+    That of the plane of a slice; TIFF for what has a place, declared missing data, a mask that
+    hides different values or a palette, what was a TIFF, and what PNG cannot hold; else PNG.
     """
     suffix = suffix_of(Path(source))
     if raster.plane is not None:
@@ -37,7 +37,10 @@ def raster_suffix(raster: Raster, source: str | os.PathLike[str] = "") -> str:
     if suffix in TIFF:
         return suffix
     says_more = (
-        raster.georeference is not None or raster.nodata is not None or raster.palette is not None
+        raster.georeference is not None
+        or raster.nodata is not None
+        or raster.palette is not None
+        or _hides_values(raster)
     )
     return ".tif" if says_more or not fits_png(raster.pixels) else ".png"
 
@@ -47,7 +50,8 @@ def write_raster(path: str | os.PathLike[str], raster: Raster) -> None:
 
     The suffix says how: ``.tif`` holds everything (a GeoTIFF where the place is known), ``.png`` 8
     or 16 bits of 1, 3 or 4 bands, ``.jpg`` 8 bits of 1 or 3, ``.nii``, ``.nii.gz`` and ``.nrrd`` a
-    slice with its place in a body.
+    slice with its place in a body. Pixels that a mask hides are written as the value of missing
+    data or as transparent, and a ``.tif`` without these has a mask.
 
     Raises:
         InputError: the suffix is unknown or its format cannot hold the image; an extra is missing;
@@ -82,11 +86,41 @@ def check_suffix(path: Path, raster: Raster) -> None:
             f"cannot write {path}: {suffix[1:].upper()} cannot hold {raster.bands} band(s) of "
             f"{raster.pixels.dtype}; end the name in .tif"
         )
+    if suffix not in TIFF and _hides_values(raster):
+        raise InputError(
+            f"cannot write {path}: {suffix[1:].upper()} cannot hold the mask, and what it hides "
+            "would become data; end the name in .tif"
+        )
+
+
+def _hides_values(raster: Raster) -> bool:
+    """Whether a mask hides pixels of more than one value, which would be data without it."""
+    if raster.mask is None or raster.mask.all():
+        return False
+    hidden = raster.pixels[~raster.mask]
+    same = hidden == hidden[0]
+    if hidden.dtype.kind == "f":
+        same |= np.isnan(hidden) & np.isnan(hidden[0])
+    return not same.all()
+
+
+def _declared(raster: Raster) -> Raster:
+    """Missing pixels of a mask as alpha and the value of missing data say it, where there are."""
+    if raster.mask is None or (raster.nodata is None and not raster.has_alpha):
+        return raster
+    pixels = raster.pixels.copy()
+    if raster.nodata is not None:
+        pixels[~raster.mask] = raster.nodata
+    if raster.has_alpha:
+        pixels[~raster.mask, -1] = 0
+    return replace(raster, pixels=pixels)
 
 
 def store_raster(path: Path, raster: Raster) -> None:
     """Write a raster that its format can hold, straight to ``path``."""
     suffix = suffix_of(path)
+    if suffix in TIFF:
+        raster = _declared(raster)
     if suffix in MEDICAL:
         write_slice(path, raster)
     elif suffix in TIFF and _needs_geotiff(raster):
