@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,24 @@ def test_guesses():
     assert len(other.guesses(given)) == 1
     with pytest.raises(InputError, match="64x48 and a moving one of 128x96 px"):
         same.guesses(given)
+
+
+@pytest.mark.parametrize("mirror", [(1, 1), (-1, 1), (1, -1)])
+def test_pixels_have_a_length_whichever_way_the_frame_lies(mirror):
+    """Georeferences may be south up."""
+    scale = np.diag([0.5 * mirror[0], 0.25 * mirror[1], 1.0])
+    scale[:2, 2] = 20, 10
+    frame = replace(make_frame(np.eye(40) * 200.0, "fixed image", 40), scale=scale)
+    assert frame.pixel == pytest.approx(8**0.5)
+
+
+def test_the_length_of_a_pixel_is_that_at_the_middle():
+    scale = np.linalg.inv(np.array([[2.0, 0, 0], [0, 2.0, 0], [0.01, 0, 1]]))
+    frame = replace(make_frame(np.eye(41) * 200.0, "fixed image", 41), scale=scale)
+    back = np.linalg.inv(scale)
+    middle, beside, below = (
+        (back @ [20 + x, 20 + y, 1])[:2] / (back @ [20 + x, 20 + y, 1])[2]
+        for x, y in ((0, 0), (1e-4, 0), (0, 1e-4))
+    )
+    area = abs(np.linalg.det([(beside - middle) * 1e4, (below - middle) * 1e4]))
+    assert frame.pixel == pytest.approx(area**0.5, rel=1e-3)

@@ -246,7 +246,6 @@ def best_of(
     best = int(ranking(pair, found, settings)[0])
     matrix = found.matrices[best].double().cpu().numpy()
     log_error = found.log_errors[best].cpu()
-    scale = math.sqrt(np.linalg.det(pair.moving.scale[:2, :2]))
     matches = agreeing = None
     if sparse is not None:
         matches = len(sparse.fixed)
@@ -254,7 +253,7 @@ def best_of(
     return Prediction(
         matrix,
         error=error_of(log_error, (UNIT_SIDE, UNIT_SIDE)).item(),
-        unit=math.sqrt(math.prod(pair.fixed.size)) / UNIT_SIDE / scale,
+        unit=math.sqrt(math.prod(pair.fixed.size)) / UNIT_SIDE * pair.moving.pixel,
         refined=bool(found.refined[best]),
         matches=matches,
         agreeing=agreeing,

@@ -2,8 +2,9 @@
 
 Such a network has no maps of which a correlation would be told by chance from a true one. It has
 learned to predict the corner error of a homography instead. That is a belief like any other, and
-of images unlike those of the training it may be wrong; so nothing is called aligned unless more
-matches agree with it than by chance.
+of images unlike those of the training it may be wrong; so a calibrated confidence
+(:mod:`sdme.confidence`) decides where there is one, and nothing that was matched is called aligned
+unless more matches agree with it than by chance.
 """
 
 from dataclasses import dataclass

@@ -59,6 +59,13 @@ class Frame:
         return self.pixels.shape[-1], self.pixels.shape[-2]
 
     @property
+    def pixel(self) -> float:
+        """How many pixels of the image one of the frame is long, at its middle."""
+        back = np.linalg.inv(self.scale)
+        depth = back[2] @ [(self.size[0] - 1) / 2, (self.size[1] - 1) / 2, 1]
+        return float(np.sqrt(abs(np.linalg.det(back) / depth**3)))
+
+    @property
     def is_blank(self) -> bool:
         """Whether all pixels are the same within about one grey level of 8 bits."""
         return bool(self.pixels.std(dim=(-2, -1)).max() < _BLANK_DEVIATION)

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sdme.config import Kind, RegisterSettings
+from sdme.fast_figures import figures_of
 from sdme.fast_stages import (
     Candidates,
     Views,
@@ -32,7 +33,7 @@ from sdme.model.fast import FastNetwork
 from sdme.model.weights import DEFAULT_MODEL
 from sdme.refine.agreement import agreement
 from sdme.refine.unrolled import residual
-from sdme.register import Model, network_of
+from sdme.register import Model, confidence_of, network_of
 from sdme.report.refined import RefinedFiles, save_refined
 from sdme.result import Status
 from sdme.stages import Clock, Sparse, device_of, look, refine_from, verdict_on
@@ -235,11 +236,13 @@ def _with_paper(
     before = Evidence(dense.residual_before, agreement=reached)
     after = Evidence(dense.residual_after, agreement=dense.evidence.agreement)
     answer = dense.evidence.matrix
+    is_sure = verdict.status is Status.ALIGNED
     if verdict.status is Status.FAILED:
-        return _Found(None, verdict.message, before, after, False)
+        return _Found(None, verdict.message, before, after, is_sure)
     if not dense.residual_after < dense.residual_before:
-        return _Found(start, f"nothing better was found; {verdict.message}", before, before, True)
-    return _Found(answer, verdict.message, before, after, True)
+        message = f"nothing better was found; {verdict.message}"
+        return _Found(start, message, before, before, is_sure)
+    return _Found(answer, verdict.message, before, after, is_sure)
 
 
 def _with_fast(
@@ -258,7 +261,10 @@ def _with_fast(
         seen = [_seen(views, matrix[None], witnesses, settings) for matrix in H]
     best = min(range(len(H)), key=lambda k: _rank(seen, k, pair, settings))
     before, after = seen[0], seen[best]
-    verdict = judge_prediction(after[0], pair.fixed.size, pair.moving.size, settings)
+    figures = figures_of(views, after[0], None)
+    confidence = confidence_of(network, pair, figures, "dense")
+    sizes = pair.fixed.size, pair.moving.size
+    verdict = judge_prediction(after[0], *sizes, settings, confidence)
     is_sure, matches = verdict.status is Status.ALIGNED, len(witnesses.fixed)
     answer = start if best == 0 else after[0].matrix
     message = verdict.message
@@ -287,6 +293,6 @@ def _rank(
     """Plausible ones first, then those of about the least predicted error, then by residual."""
     known, evidence = seen[k]
     plausible = is_plausible(known.matrix, pair.fixed.size, pair.moving.size, settings.verdict)
-    least = min(other.error for other, _ in seen if math.isfinite(other.error))
+    least = min(other.error for other, _ in seen)
     alike = known.error + 0.1 <= (least + 0.1) * math.exp(_ALIKE)
     return not plausible, not alike, evidence.residual if alike else known.error

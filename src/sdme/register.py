@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sdme.confidence import Confidence, confidence_in
-from sdme.config import OF_SIDE, Kind, RegisterSettings
+from sdme.config import OF_SIDE, Kind, RegisterSettings, Stages
 from sdme.fast_figures import figures_of
 from sdme.fast_stages import (
     Views,
@@ -77,8 +77,9 @@ def register(
     8x8 px vote on the guesses, and cells of 4x4 px after them if the network has that stage;
     ``sparse-to-dense`` lets them vote on what the matches gave, too. The vote that is believed to
     be best is refined; the refined one is the answer unless it is implausible or its predicted
-    error is clearly larger. The answer is ``aligned`` only where matches confirm it, and so never
-    with ``dense``.
+    error is clearly larger. The answer is ``aligned`` when the calibrated confidence is high and
+    more matches agree than by chance, where there are any; of a network that is not calibrated when
+    its predicted error is small and matches confirm it, and so never with ``dense``.
 
     ``model`` names shipped weights or a weights file, or is a network, which is then put in
     evaluation mode and used where it lies. ``device`` is ``auto`` (CUDA where there is any)
@@ -203,6 +204,8 @@ def _search(network: nn.Module, plain: Found, settings: RegisterSettings) -> tup
         is_clear = ranking.ratio >= settings.hypotheses.clear_ratio
         if is_clear and found.verdict.status is not Status.FAILED:
             break
+    if best is not plain:  # the best of many is not what the calibration was fitted on
+        best = replace(best, confidence=None)
     return best, Search(len(ranking.tried), clock.elapsed(), best is not plain, ranking.ratio)
 
 
@@ -233,7 +236,7 @@ def _with_paper(
             family = pair.family(settings.transform)
             dense = refine_best(views, sparse, guesses, settings, family)
     figures = figures_of_maps(sparse, dense)
-    confidence = _confidence(network, pair, figures, settings)
+    confidence = confidence_of(network, pair, figures, settings.stages)
     verdict = verdict_on(pair, [], sparse, dense, settings, confidence)
     known: dict[str, Any] = {"figures": figures, "confidence": confidence}
     if dense is None:
@@ -263,20 +266,20 @@ def _with_fast(
         best = best_of(pair, refine_candidates(views, candidates, settings), sparse, settings)
     with clock.stage("judge"):
         figures = figures_of(views, best, sparse)
-        confidence = _confidence(network, pair, figures, settings)
+        confidence = confidence_of(network, pair, figures, settings.stages)
     verdict = judge_prediction(best, pair.fixed.size, pair.moving.size, settings, confidence)
     dense = best.matrix if best.refined else None
     known: dict[str, Any] = {"figures": figures, "confidence": confidence}
     return Found(pair, verdict, sparse, dense, predicted_error=best.pixels, **known)
 
 
-def _confidence(
-    network: nn.Module, pair: Pair, figures: Mapping[str, float], settings: RegisterSettings
+def confidence_of(
+    network: nn.Module, pair: Pair, figures: Mapping[str, float], stages: Stages
 ) -> Confidence | None:
     """How sure the figures make the answer; ``None`` of a network that was not calibrated."""
     calibration = getattr(network, "calibration", None)
-    side = math.sqrt(math.prod(pair.fixed.size) / np.linalg.det(pair.moving.scale[:2, :2]))
-    return confidence_in(calibration, settings.stages, figures, side / OF_SIDE)
+    side = math.sqrt(math.prod(pair.fixed.size)) * pair.moving.pixel
+    return confidence_in(calibration, stages, figures, side / OF_SIDE)
 
 
 def _matches(pair: Pair, sparse: Sparse | None) -> Matches:

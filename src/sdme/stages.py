@@ -172,7 +172,7 @@ def fit_between_images(
     if kind == "homography":
         return estimate_homography(*points, settings)
     in_images = pair.fixed.in_image(points[0]), pair.moving.in_image(points[1])
-    threshold = settings.threshold / np.sqrt(np.linalg.det(pair.moving.scale[:2, :2]))
+    threshold = settings.threshold * pair.moving.pixel
     settings = settings.model_copy(update={"threshold": float(threshold)})
     found = estimate(*in_images, kind, settings)
     matrix = None if found.matrix is None else pair.in_frames(found.matrix)

@@ -146,6 +146,17 @@ def test_what_holds_no_trials_is_refused(tmp_path, text):
         load_trials(tmp_path / "none.jsonl")
 
 
+def test_blank_pairs_and_infinite_figures_teach_nothing_but_count():
+    trials = made(600)
+    plain = fit_calibration(trials)
+    blank = [Trial(**vars(t) | {"figures": {}, "error": math.inf}) for t in made(9, seed=3)]
+    endless = Trial(**vars(blank[0]) | {"figures": {"instability": math.inf, "likeness": 0.0}})
+    assert fit_calibration([*trials, *blank, endless]).fits == plain.fits
+    judged = with_confidence([*trials, *blank, endless])
+    assert len(judged) == 610
+    assert all(t.confidence == 0 for t in judged if not t.figures)
+
+
 def test_too_few_of_a_kind_and_a_single_set_are_refused():
     with pytest.raises(InputError, match="at least 20 of each"):
         fit_calibration(made(40, sets=2))

@@ -32,6 +32,7 @@ _STAGES = {
     "estimate": "estimating the transform",
     "vote": "improving the transform",
     "refine": "refining the transform",
+    "judge": "judging the answer",
     "search": "trying rotations and scales",
 }
 

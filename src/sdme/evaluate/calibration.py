@@ -63,7 +63,8 @@ def fit_calibration(trials: Sequence[Trial]) -> Calibration:
     """A fit for every choice of stages among the trials, and the limit of what is called aligned.
 
     The limit is the lowest from 0.5 on, in hundredths, at which cross-validated confidences keep
-    the shares of wrong answers and of unrelated pairs called aligned below half of what is allowed.
+    the shares of wrong answers and of unrelated pairs called aligned below half of what is allowed;
+    0.99 where none does.
 
     Raises:
         InputError: fewer than 20 right or 20 other answers are among the trials of some stages.
@@ -102,7 +103,7 @@ def with_confidence(trials: Sequence[Trial]) -> list[Trial]:
     for dataset in sets:
         fit = _fit([trial for trial in trials if trial.dataset != dataset])
         out += [
-            replace(trial, confidence=fit.confidence(trial.figures))
+            replace(trial, confidence=fit.confidence(trial.figures) if trial.figures else 0.0)
             for trial in trials
             if trial.dataset == dataset
         ]
@@ -167,19 +168,21 @@ def auroc(score: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> floa
 
 
 def _fit(trials: Sequence[Trial]) -> Fit:
-    right = np.array([trial.is_right for trial in trials], float)
+    right = right_of(trials)
     if min(right.sum(), (1 - right).sum()) < _LEAST_OF_A_KIND:
         raise InputError(
             f"{int(right.sum())} of {len(trials)} answers are right; to tell right from wrong at "
             f"least {_LEAST_OF_A_KIND} of each are needed: give more pairs, or other ones"
         )
+    trials = [trial for trial in trials if _is_told(trial)]
+    if not trials:
+        raise InputError("these trials tell no figures; give those of a model that answers")
+    right = right_of(trials)
     known = set.intersection(*(set(trial.figures) for trial in trials))
     names = [name for name in OFFSETS if name in known]
-    if not names:
-        raise InputError("these trials tell no figures; give those of a model that answers")
     values = np.array([[_taken(t.figures[name], OFFSETS[name]) for name in names] for t in trials])
-    low, high = np.nanpercentile(values, (_TAIL, 100 - _TAIL), axis=0)
-    values = np.clip(np.where(np.isnan(values), high, values), low, high)
+    low, high = np.percentile(values, (_TAIL, 100 - _TAIL), axis=0)
+    values = np.clip(values, low, high)
     mean, scale = values.mean(0), values.std(0) + 1e-9
     intercept, *weights = logistic_regression((values - mean) / scale, right)
     rows = zip(names, low, high, mean, scale, weights, strict=True)
@@ -192,6 +195,16 @@ def _fit(trials: Sequence[Trial]) -> Fit:
         for name, *numbers in rows
     ]
     return Fit(terms=tuple(terms), intercept=float(intercept))
+
+
+def right_of(trials: Sequence[Trial]) -> Float[np.ndarray, " n"]:
+    """1 of every right answer, 0 of all others."""
+    return np.array([trial.is_right for trial in trials], float)
+
+
+def _is_told(trial: Trial) -> bool:
+    """Whether there are figures: blank images have none, and what is not finite teaches nothing."""
+    return bool(trial.figures) and all(map(math.isfinite, trial.figures.values()))
 
 
 _TERM = ("low", "high", "mean", "scale", "coefficient")

@@ -5,8 +5,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sdme.config import RIGHT_WITHIN
-from sdme.evaluate.calibration import Reliability, by_stages, reliability
+from sdme.config import RIGHT_WITHIN, ROUGH, Calibration
+from sdme.evaluate.calibration import (
+    Reliability,
+    by_stages,
+    reliability,
+    roughly,
+    with_confidence,
+)
 from sdme.evaluate.plots import plot_settings, svg_text
 from sdme.evaluate.trials import Trial
 
@@ -20,6 +26,9 @@ def verdict_tables(judged: Sequence[Trial], limit: float) -> str:
         f"of 640 px; it is called aligned from a confidence of {limit:.2f} on. Each set is judged "
         "by a fit on all others.",
         _table(_SUMMARY, (_summary(k, v, limit) for k, v in _populations(judged).items())),
+        "What is at least roughly right, within "
+        f"{ROUGH * RIGHT_WITHIN:g} px; below {UNCERTAIN:g} an answer has failed:",
+        _table(_ROUGH, _rough_rows(judged)),
         _table(_SETS, _set_rows(judged, limit)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -87,6 +96,15 @@ _SUMMARY = (
     "over 3 times the limit, aligned",
     "unrelated, aligned",
 )
+_ROUGH = (
+    "trials",
+    "calibration error",
+    "AUROC",
+    "kept of roughly right",
+    "of wrong",
+    "of unrelated",
+)
+UNCERTAIN = Calibration(fits={}).uncertain_above
 _SETS = ("set", "right", "of them aligned", "wrong", "aligned", "unrelated", "aligned")
 
 
@@ -111,6 +129,16 @@ def _summary(name: str, judged: Sequence[Trial], limit: float) -> tuple[str, ...
         f"{found.auroc:.3f}",
         *(f"{100 * share:.1f} %" for share in shares),
     )
+
+
+def _rough_rows(judged: Sequence[Trial]) -> list[tuple[str, ...]]:
+    rows = []
+    for stages, members in by_stages(judged).items():
+        found = reliability(with_confidence(roughly(members)), UNCERTAIN)
+        shares = found.right_aligned, found.wrong_aligned, found.unrelated_aligned
+        numbers = f"{found.calibration_error:.3f}", f"{found.auroc:.3f}"
+        rows.append((stages, *numbers, *(f"{100 * share:.1f} %" for share in shares)))
+    return rows
 
 
 def _set_rows(judged: Sequence[Trial], limit: float) -> list[tuple[str, ...]]:

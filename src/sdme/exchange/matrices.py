@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from sdme.errors import InputError
-from sdme.files import replacing
+from sdme.files import replacing, write_text
 from sdme.transform import Transform
 
 _MATRIX = "moving_from_fixed"
@@ -34,15 +34,14 @@ class Bare:
 
 def write_opencv(path: str | os.PathLike[str], transform: Transform) -> None:
     """Write a ``cv2.FileStorage`` with ``moving_from_fixed``, both sizes and ``kind``."""
-    with replacing(path) as temporary:
-        storage = cv2.FileStorage(str(temporary), cv2.FileStorage_WRITE)
-        if not storage.isOpened():
-            raise InputError(f"cannot write {path}; choose another place")
-        storage.write(_MATRIX, transform.matrix)
-        for name in _SIZES:
-            storage.write(name, np.array(getattr(transform, name), dtype=np.int32))
-        storage.write("kind", transform.kind)
-        storage.release()
+    # in memory, as OpenCV does not tell of a full disk; the name says which of its formats
+    name = Path(path).name
+    storage = cv2.FileStorage(name, cv2.FileStorage_WRITE | cv2.FileStorage_MEMORY)
+    storage.write(_MATRIX, transform.matrix)
+    for key in _SIZES:
+        storage.write(key, np.array(getattr(transform, key), dtype=np.int32))
+    storage.write("kind", transform.kind)
+    write_text(path, storage.releaseAndGetString())
 
 
 def read_opencv(path: str | os.PathLike[str]) -> Bare:
