@@ -9,8 +9,10 @@ import tifffile
 from sdme import InputError, Raster, Transform, ViewSettings, read_image, read_raster, write_raster
 from sdme.frames import make_frame
 from sdme.io.georeference import Georeference
+from sdme.io.raster import Plane
 from sdme.io.read import check_content
 from sdme.io.resample import carry
+from sdme.io.view import see
 from sdme.io.write import raster_suffix
 
 UTM33 = rasterio.crs.CRS.from_epsg(32633).to_wkt()
@@ -294,3 +296,40 @@ def test_a_wanted_fill_is_written(tmp_path):
     out = carry(Raster(content(), nodata=0), HALF, fill=7)
     write_raster(tmp_path / "a.tif", out)
     assert (read_raster(tmp_path / "a.tif").pixels[-1] == 7).all()
+
+
+def test_data_is_missing_by_the_chosen_bands():
+    view = ViewSettings(bands=(1, 2, 3))
+    pixels = content("float32", (40, 40, 4))
+    pixels[..., 3] = np.nan
+    given = read_raster(Raster(pixels), view=view)
+    check_content(given, "image")
+    assert see(given).valid.all()
+    two = content("int16", (40, 40, 2))
+    two[:8, :, 0] = -1
+    seen = see(Raster(two, nodata=-1, view=ViewSettings(bands=(1,))))
+    assert not seen.valid[:8].any() and seen.valid[8:].all()
+
+
+def test_a_value_of_missing_data_may_be_of_numpy(tmp_path):
+    given = Raster(content("float32"), nodata=np.float32(-9999))
+    write_raster(tmp_path / "a.tif", given)
+    assert read_raster(tmp_path / "a.tif").nodata == -9999
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"),
+    [("uint8", -9999), ("uint16", 7.5), ("int16", np.nan), ("uint8", np.inf), ("bool", 2)],
+)
+def test_a_value_that_no_pixel_can_have(dtype, nodata):
+    with pytest.raises(InputError, match=f"image of {dtype} cannot have .* missing data"):
+        read_raster(Raster(content(dtype), nodata=nodata))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "float16"])
+def test_types_that_medical_formats_lack_are_widened(tmp_path, dtype):
+    pytest.importorskip("SimpleITK")
+    pixels = content(low=0, high=2).astype(dtype)
+    given = Raster(pixels, plane=Plane((1, 1, 1), (0, 0, 0), np.eye(3), ".nrrd"))
+    write_raster(tmp_path / "a.nrrd", given)
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.nrrd").pixels, pixels.astype(float))

@@ -4,6 +4,7 @@ Pixels stay in their own dtype, and missing data keeps the value it has in the f
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from sdme.config import ViewSettings
+from sdme.errors import InputError
 from sdme.io.georeference import Georeference
 
 _VIEW = ViewSettings()
@@ -43,6 +45,9 @@ class Raster:
     are places in such a table. ``is_labels``: values are names, not amounts.
     ``view`` says how the network sees it. ``name`` is the path or empty. ``notes`` are lines on
     what the file holds and was not used.
+
+    Raises:
+        InputError: no pixel of this dtype can be ``nodata``.
     """
 
     pixels: np.ndarray
@@ -58,6 +63,16 @@ class Raster:
     view: ViewSettings = _VIEW
     name: str = ""
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.nodata, np.generic):  # whose text is not a plain number
+            object.__setattr__(self, "nodata", self.nodata.item())
+        if self.nodata is not None and not _fits(self.nodata, self.pixels.dtype):
+            label = f"image {self.name}" if self.name else "image"
+            raise InputError(
+                f"{label} of {self.pixels.dtype} cannot have {self.nodata} as its value of missing "
+                "data; give a value that the dtype holds, or None"
+            )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,12 +96,16 @@ class Raster:
         A value of missing data counts in a floating image where one of the bands has it, in an
         integer image where all have it: there it may be an amount like others.
         """
+        return self.valid_in(range(self.bands - self.has_alpha))
+
+    def valid_in(self, indices: Sequence[int]) -> Mask:
+        """As :attr:`valid`, by these bands (from 0), the mask and alpha alone."""
         bands = self.pixels[..., None] if self.pixels.ndim == 2 else self.pixels
+        valid = np.ones(self.pixels.shape[:2], dtype=bool)
         if self.has_alpha:
             valid = bands[..., -1] > 0
-            bands = bands[..., :-1]
-        else:
-            valid = np.ones(self.pixels.shape[:2], dtype=bool)
+        if list(indices) != list(range(bands.shape[2])):
+            bands = bands[..., list(indices)]
         if self.mask is not None:
             valid = valid & self.mask
         is_floating = self.pixels.dtype.kind == "f"
@@ -118,6 +137,13 @@ class Raster:
         if self.mask is not None:
             missing |= ~self.mask if self.pixels.ndim == 2 else ~self.mask[..., None]
         return np.where(missing, self.pixels.dtype.type(np.nan), self.pixels)
+
+
+def _fits(value: float, dtype: np.dtype) -> bool:
+    if dtype.kind not in "bui":
+        return True
+    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return bool(low <= value <= high and value == int(value))
 
 
 ImageSource = str | os.PathLike[str] | np.ndarray | Raster

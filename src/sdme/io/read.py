@@ -62,25 +62,28 @@ def check_content(raster: Raster, name: str) -> None:
     """Refuse what cannot be registered.
 
     Raises:
-        InputError: a side is below 32 px, or the image holds no data or one value only.
+        InputError: a side is below 32 px, or the image holds no data or one value only, in the
+            bands that are looked at.
     """
+    from sdme.io.view import Looker  # which needs this module
+
     label = f"{name} {raster.name}" if raster.name else name
     width, height = raster.size
     if min(width, height) < MIN_SIDE:
         raise InputError(
             f"{label} is {width}x{height} px; give an image of at least {MIN_SIDE}x{MIN_SIDE} px"
         )
-    if not raster.valid.any():
+    looker = Looker(raster)
+    if not looker.content.any():
         raise InputError(
             f"{label} holds no data: every pixel is NaN, transparent or declared missing; "
             "give an image with content"
         )
-    seen = raster.valid if raster.use is None else raster.valid & raster.use
+    seen = looker.content if raster.use is None else looker.content & raster.use
     if not seen.any():
         raise InputError(f"{label} holds no data where its mask allows to look; check the mask")
     bands = raster.pixels[..., None] if raster.pixels.ndim == 2 else raster.pixels
-    colours = bands.shape[2] - raster.has_alpha
-    if all(_is_constant(bands[..., i][seen]) for i in range(colours)):
+    if all(_is_constant(bands[..., i][seen]) for i in looker.indices):
         raise InputError(
             f"{label} has the same value everywhere, so there is nothing to align; "
             "give an image with content"

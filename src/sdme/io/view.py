@@ -53,9 +53,14 @@ class Looker:
         return named_colours(raster.band_names[:colours]) or self._first_three(colours)
 
     @cached_property
+    def content(self) -> Mask:
+        """Pixels that carry data in the chosen bands."""
+        return self.raster.valid_in(self.indices)
+
+    @cached_property
     def valid(self) -> Mask:
         """Pixels that carry data in the chosen bands, without a collar."""
-        valid = self.raster.valid
+        valid = self.content
         if self.raster.view.collar != "no":
             found = collar(self._chosen, valid)
             if found is not None:

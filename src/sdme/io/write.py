@@ -16,7 +16,7 @@ from sdme.io.tiff import write_tiff
 
 TIFF, MEDICAL = (".tif", ".tiff"), (".nii", ".nii.gz", ".nrrd")
 SUFFIXES = (".png", *TIFF, ".jpg", ".jpeg", *MEDICAL)
-_GDAL_LACKS = ("bool", "float16")
+_LACKING = ("bool", "float16")
 
 
 def suffix_of(path: Path) -> str:
@@ -122,7 +122,7 @@ def store_raster(path: Path, raster: Raster) -> None:
     if suffix in TIFF:
         raster = _declared(raster)
     if suffix in MEDICAL:
-        write_slice(path, raster)
+        write_slice(path, _storable(raster))
     elif suffix in TIFF and _needs_geotiff(raster):
         _write_geotiff(path, raster)
     elif suffix in TIFF:
@@ -159,9 +159,9 @@ def _write_geotiff(path: Path, raster: Raster) -> None:
 
 
 def _storable(raster: Raster) -> Raster:
-    """Types that GDAL does not know in the next wider one that holds every value."""
+    """Types that GDAL and ITK do not know in the next wider one that holds every value."""
     name = raster.pixels.dtype.name
-    if name not in _GDAL_LACKS:
+    if name not in _LACKING:
         return raster
     wider = np.uint8 if name == "bool" else np.float32
     nodata = raster.nodata
