@@ -7,8 +7,9 @@
 
 Every pair is drawn at each angle, resolution and share of the scene on its own: the fixed image is
 a slightly tilted view of one image of the pair, the moving image the whole other one. An answer is
-right when its corner error is below 5 px of a fixed image of 128 px a side; no answer is wrong. The
-samples are laid on one grid by their own truth first. A log that exists is gone on with.
+right when its corner error is below 5 px of a fixed image of 128 px a side (where the moving image
+shows a part of the scene alone, of the moving one, at its corners); no answer is wrong. The samples
+are laid on one grid by their own truth first. A log that exists is gone on with.
 """
 
 import argparse
@@ -193,12 +194,13 @@ def trial(case: Drawn, axis: str, value: float, name: str, mode: str, network: n
     began = time.perf_counter()
     found = sdme.register(case.fixed, case.moving, model=network, settings=settings)
     seconds = time.perf_counter() - began
-    size = case.fixed.shape[1], case.fixed.shape[0]
     error = math.inf
     if found.transform is not None:
-        scale = math.sqrt(abs(np.linalg.det(case.truth[:2, :2])))
-        unit = math.sqrt(math.prod(size)) / SIDE * scale
-        error = mean_corner_error(found.transform.matrix, case.truth, size) / unit
+        matrix, truth, size = found.transform.matrix, case.truth, found.fixed_size
+        if math.prod(found.moving_size) < math.prod(size) and axis == "scene":
+            matrix, truth, size = np.linalg.inv(matrix), np.linalg.inv(truth), found.moving_size
+        scale = math.sqrt(abs(np.linalg.det(truth[:2, :2])))
+        error = mean_corner_error(matrix, truth, size) / (math.sqrt(math.prod(size)) / SIDE * scale)
     cost = (found.search.hypotheses, found.search.ratio) if found.search else (0, 0.0)
     return Trial(axis, value, name, mode, found.status.value, error, seconds, *cost)
 

@@ -101,7 +101,7 @@ def register(
 
         network = network_of(model, device)
         result = keep_simplest(run, settings.transform)
-        return replace(result, model=_name_of(model))
+        return replace(result, model=name_of(model))
     clock = Clock(progress)
     with torch.inference_mode():
         with clock.stage("read"):
@@ -115,7 +115,7 @@ def register(
         if blank:
             found = Found(pair, verdict_on(pair, blank, None, None, settings))
         else:
-            found = _run(network, pair, guesses, settings, clock)
+            found = run_stages(network, pair, guesses, settings, clock)
             if _is_searched(found, initial, settings):
                 with clock.stage("search"):
                     found, search = _search(network, found, settings)
@@ -126,7 +126,7 @@ def register(
         message=verdict.message,
         transform=pair.transform(verdict.matrix, kind),
         matches=_matches(pair, found.sparse),
-        model=_name_of(model),
+        model=name_of(model),
         fixed_size=pair.fixed.image_size,
         moving_size=pair.moving.image_size,
         sparse=pair.transform(found.sparse.answer, found.sparse.kind) if found.sparse else None,
@@ -170,7 +170,7 @@ class Found:
         return status, confidence, -error if error < math.inf else -math.inf
 
 
-def _run(
+def run_stages(
     network: nn.Module, pair: Pair, guesses: list[Matrix], settings: RegisterSettings, clock: Clock
 ) -> Found:
     """All stages between two frames."""
@@ -212,10 +212,10 @@ def _search(network: nn.Module, plain: Found, settings: RegisterSettings) -> tup
 def _looked_twice(network: nn.Module, one: Candidate, ranking: Ranking, side: int) -> Found:
     """All stages on what a hypothesis led to, and on what they made of it; the better answer."""
     rules = paying(ranking.settings, ranking.ratio)
-    found = _run(network, one.pair, one.guesses, rules, Clock())
+    found = run_stages(network, one.pair, one.guesses, rules, Clock())
     if found.verdict.matrix is not None:
         again = one.looked_again(found.verdict.matrix, side, ranking.settings)
-        second = _run(network, again.pair, again.guesses, rules, Clock())
+        second = run_stages(network, again.pair, again.guesses, rules, Clock())
         found = second if second.rank >= found.rank else found
     known = found.pair, found.sparse, ranking.ratio, ranking.settings
     verdict = as_searched(found.verdict, *known)
@@ -290,7 +290,8 @@ def _matches(pair: Pair, sparse: Sparse | None) -> Matches:
     return Matches(*points, sparse.score, sparse.inlier)
 
 
-def _name_of(model: Model) -> str:
+def name_of(model: Model) -> str:
+    """What results call a model."""
     return type(model).__name__ if isinstance(model, nn.Module) else str(model)
 
 

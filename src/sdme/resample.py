@@ -17,6 +17,7 @@ from sdme.frames import Frame, Matrix, apart_from_empty
 from sdme.geometry.homography import apply_homography
 from sdme.geometry.mapping import frame_corners
 from sdme.geometry.sampling import pixel_grid, resize_image, resize_matrix, sample
+from sdme.io.raster import Raster
 from sdme.io.read import MIN_SIDE
 from sdme.io.view import see
 
@@ -46,7 +47,7 @@ def seen_through(frame: Frame, view_from_frame: Matrix, size: Size) -> Frame:
 
 def cut_out(frame: Frame, view_from_image: Matrix, size: Size) -> Frame:
     """A view of the image itself, of which only the part that is seen is touched."""
-    low, high = _seen_part(frame.image_size, view_from_image, size)
+    low, high = seen_part(frame.image_size, view_from_image, size)
     raster, part = frame.raster, np.s_[low[1] : high[1], low[0] : high[0]]
     cut = replace(
         raster,
@@ -56,11 +57,18 @@ def cut_out(frame: Frame, view_from_image: Matrix, size: Size) -> Frame:
     )
     if not cut.valid.any():  # nothing by which it could be stretched
         return seen_through(frame, view_from_image @ np.linalg.inv(frame.scale), size)
-    seen = see(cut)
-    pixels = torch.from_numpy(seen.values).permute(2, 0, 1)[None]
-    valid = torch.from_numpy(np.ascontiguousarray(seen.used))[None, None]
     part_from_image = np.eye(3)
     part_from_image[:2, 2] = -low
+    return laid_out(frame, cut, part_from_image, view_from_image, size)
+
+
+def laid_out(
+    frame: Frame, part: Raster, part_from_image: Matrix, view_from_image: Matrix, size: Size
+) -> Frame:
+    """A view of a ``part`` of the image that is known to hold data."""
+    seen = see(part)
+    pixels = torch.from_numpy(seen.values).permute(2, 0, 1)[None]
+    valid = torch.from_numpy(np.ascontiguousarray(seen.used))[None, None]
     view_from_part = view_from_image @ np.linalg.inv(part_from_image)
     return _resampled(frame, pixels, valid, part_from_image, view_from_part, size)
 
@@ -108,7 +116,7 @@ def _covers(points: Float[Tensor, "1 n 2"], width: int, height: int) -> Bool[Ten
     return (x > -0.75) & (y > -0.75) & (x < width - 0.25) & (y < height - 0.25)
 
 
-def _seen_part(
+def seen_part(
     image_size: Size, view_from_image: Matrix, size: Size
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and last but one pixel (x, y) of the image's part that a view shows."""

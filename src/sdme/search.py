@@ -18,7 +18,8 @@ import numpy as np
 from sdme.config import RegisterSettings, SearchSettings
 from sdme.fast_stages import Views, look_at, match_cells
 from sdme.frames import Frame, Matrix, Pair
-from sdme.geometry.mapping import frame_centre, mean_corner_error
+from sdme.geometry.mapping import frame_centre, frame_corners, map_points, mean_corner_error
+from sdme.io.read import MIN_SIDE
 from sdme.model.fast import FastNetwork
 from sdme.resample import Size, cut_out, fitted, seen_through, similarity
 from sdme.result import Reason, Status
@@ -27,7 +28,11 @@ from sdme.verdict import Verdict, by_chance, is_plausible, overlap
 
 _SAME = 0.2  # of the fixed image's side: transforms whose corners are no further apart are one
 _LARGEST_RATIO = 8.0  # of the images' sides, up to which one pixel scale is worth a try of its own
+_LEAST_SHARE = 0.75  # of the mean side of the two, that of the smaller one
+_CHANCE = 0.25  # of the matches; about as many agree on frames of that size where nothing is right
 _SECOND_LOOK = 1.25  # times the side of the first one
+_PART = 0.8  # of a side; where less of the fixed image has a partner, it alone is looked at
+_ROOM = 0.05  # of the moving image's sides, on each side of where it is believed to lie
 _ENOUGH = 0.9  # pixels of a view a pixel of the frame that it may be made of
 _LEAST_SIDE = 128  # px; no frame is made smaller for the sake of the other's coarser pixels
 
@@ -104,8 +109,8 @@ class Ranking:
         """Inliers of the first over those of the second, or what may agree by chance."""
         if not best:
             return 0.0
-        chance = by_chance(best[0].matches, self.settings.verdict)
-        return best[0].inliers / max([chance, *(t.inliers for t in best[1:2])])
+        chance = _CHANCE * best[0].matches
+        return best[0].inliers / max([1.0, chance, *(t.inliers for t in best[1:2])])
 
     def _again(self, one: Tried) -> Tried:
         """The same with little left between the frames but what the first look did not see."""
@@ -120,7 +125,7 @@ class Ranking:
         if one.matrix is None or other.matrix is None:
             return False
         size = self.pair.fixed.image_size
-        scale = _similarity_at(other.matrix, frame_centre(size))[1]
+        scale = similarity_at(other.matrix, frame_centre(size))[1]
         gap = mean_corner_error(one.matrix, other.matrix, size)
         return gap < _SAME * math.sqrt(math.prod(size)) * scale
 
@@ -218,27 +223,51 @@ def nearly_upright(pair: Pair, matrix: Matrix, side: int) -> Pair:
     The moving one is a view of where the fixed one is believed to lie, of its size. Both have the
     resolution of the coarser image, as far as the fixed one keeps to ``side`` px.
     """
-    size = pair.fixed.image_size
-    centre = frame_centre(size)
-    angle, scale, there = _similarity_at(matrix, centre)
-    finest = min(1.0, side / max(size))
-    shrink = min(finest, max(2 * scale, _LEAST_SIDE / max(size)))
+    low, high = _common_part(pair, matrix)
+    centre, extent = (low + high) / 2, high - low + 1
+    angle, scale, there = similarity_at(matrix, centre)
+    finest = min(1.0, side / extent.max())
+    shrink = min(finest, max(2 * scale, _LEAST_SIDE / extent.max()))
     fixed = pair.fixed
-    if shrink < 0.9 * finest:
-        width, height = (max(32, round(shrink * s)) for s in size)
-        about = np.diag([width / size[0], height / size[1], 1.0])
-        about[:2, 2] = (np.diag(about)[:2] - 1) / 2
-        fixed = _view(pair.fixed, about, (width, height))
+    is_part = (extent < _PART * np.array(pair.fixed.image_size)).any()
+    if is_part or shrink < 0.9 * finest:
+        width, height = (max(MIN_SIDE, round(shrink * length)) for length in extent)
+        size = width, height
+        fixed = _view(pair.fixed, _centred(similarity(0.0, shrink, centre), size), size)
     factor = math.sqrt(abs(np.linalg.det(fixed.scale[:2, :2]))) / scale
     turned = similarity(-angle, factor, there)
     whole, room = fitted(turned, pair.moving.image_size)
     view = np.minimum(fixed.size, room)
-    # the view's middle is where the fixed image's is sent, but no further out than the image goes
+    # the view's middle is where the fixed one's is sent, but no further out than the image goes
     middle = whole[:2, :2] @ there + whole[:2, 2]
     shifted = np.eye(3)
     shifted[:2, 2] = -np.clip(middle - (view - 1) / 2, 0, np.array(room) - view)
     moving = _view(pair.moving, shifted @ whole, (int(view[0]), int(view[1])))
     return replace(pair, fixed=fixed, moving=moving)
+
+
+def _common_part(pair: Pair, matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
+    """First and last pixel of the part of the fixed image where the moving one may lie.
+
+    All of it where that is most of it, or nothing.
+    """
+    size, other = pair.fixed.image_size, pair.moving.image_size
+    last = np.array(size) - 1.0
+    back = map_points(np.linalg.inv(matrix), frame_corners(other), frame_centre(other))
+    if not np.isfinite(back).all():
+        return np.zeros(2), last
+    room = _ROOM * np.ptp(back, axis=0)
+    low, high = np.clip(back.min(0) - room, 0, last), np.clip(back.max(0) + room, 0, last)
+    is_most = (high - low > _PART * last).all()
+    if is_most or (high - low < MIN_SIDE).any():
+        return np.zeros(2), last
+    return low, high
+
+
+def _centred(turned: Matrix, size: Size) -> Matrix:
+    shifted = np.eye(3)
+    shifted[:2, 2] = (np.array(size) - 1) / 2
+    return shifted @ turned
 
 
 def _view(frame: Frame, view_from_image: Matrix, size: Size) -> Frame:
@@ -249,7 +278,7 @@ def _view(frame: Frame, view_from_image: Matrix, size: Size) -> Frame:
     return cut_out(frame, view_from_image, size)
 
 
-def _similarity_at(matrix: Matrix, point: np.ndarray) -> tuple[float, float, np.ndarray]:
+def similarity_at(matrix: Matrix, point: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Angle (radians), scale, and where the point goes, of the similarity that is nearest there."""
     mapped = matrix @ [*point, 1.0]
     there = mapped[:2] / mapped[2]
@@ -273,10 +302,12 @@ def _rounds(pair: Pair, settings: SearchSettings) -> list[list[float]]:
 def _try_scale(
     network: FastNetwork, pair: Pair, scale: float, settings: RegisterSettings
 ) -> list[Tried]:
-    chosen = settings.hypotheses
-    fixed = _small(pair.fixed, chosen.side / math.sqrt(scale), 0.0)
+    chosen, root = settings.hypotheses, math.sqrt(scale)
+    # the image that shows less must not become too small to be recognised
+    side = max(chosen.side, _LEAST_SHARE * chosen.side * max(root, 1 / root))
+    fixed = _small(pair.fixed, side / root, 0.0)
     angles = [360 * k / chosen.rotations for k in range(chosen.rotations)]
-    turned = [_small(pair.moving, chosen.side * math.sqrt(scale), -angle) for angle in angles]
+    turned = [_small(pair.moving, side * root, -angle) for angle in angles]
     pairs = [Pair(fixed, moving) for moving in turned]
     views = look_at(network, pairs)
     return [

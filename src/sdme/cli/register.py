@@ -16,6 +16,7 @@ from sdme.config import (
     RegisterSettings,
     Search,
     Stages,
+    Tiles,
     ViewSettings,
 )
 
@@ -47,6 +48,7 @@ def register(
     stages: Stages = _DEFAULTS.stages,
     transform: Kind | Literal["auto"] = _DEFAULTS.transform,
     search: Search = _DEFAULTS.search,
+    tiles: Tiles = "auto",
     initial: Path | None = None,
     device: str = "auto",
     max_side: Annotated[int, Parameter(validator=Number(gte=32))] | None = None,
@@ -95,6 +97,10 @@ def register(
     search
         rotations over the whole circle and scales from 0.25 to 4 as hypotheses: where the plain try
         does not end aligned (auto), always (on), or never (off)
+    tiles
+        register reduced copies, then tiles at full resolution, and write the aligned image block by
+        block: for TIFFs beyond 100 million pixels (auto), always (on), or never (off); an
+        interrupted run goes on where it was
     initial
         transform file to start from, for images that only fine alignment brings together
     device
@@ -139,6 +145,27 @@ def register(
     out = Output(as_json, quiet)
     folder = output or Path(f"{fixed.stem}_{moving.stem}_sdme")
     guess = None if initial is None else Transform.load(initial)
+    if tiles != "off":
+        from sdme.cli.register_large import by_tiles, register_large
+
+        if by_tiles(tiles, fixed, moving):
+            given = {"--initial": initial, "--fixed-mask": fixed_mask, "--moving-mask": moving_mask,
+                     "--fixed-slice": fixed_slice, "--moving-slice": moving_slice}  # fmt: skip
+            settings = RegisterSettings(
+                stages=stages,
+                transform="homography" if transform == "auto" else transform,
+                max_side=max_side,
+                search=search,
+            )
+            views = (
+                _view(fixed_bands, fixed_log, ignore_places),
+                _view(moving_bands, moving_log, ignore_places),
+            )
+            return register_large(
+                fixed, moving, folder, out,
+                model=model, settings=settings, views=views, device=device,
+                interpolation=interpolation, not_taken=given,
+            )  # fmt: skip
     images = [
         _read(fixed, "fixed image", fixed_mask, _view(fixed_bands, fixed_log, ignore_places),
               fixed_axis, fixed_slice),

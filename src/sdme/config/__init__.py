@@ -26,6 +26,8 @@ from sdme.config.registration import (
     Search,
     SearchSettings,
     Stages,
+    Tiles,
+    TileSettings,
     VerdictSettings,
 )
 from sdme.config.training import DataSettings, FastLossSettings, LossSettings, TrainSettings
@@ -59,6 +61,8 @@ __all__ = [
     "Settings",
     "Stages",
     "Term",
+    "TileSettings",
+    "Tiles",
     "TrainSettings",
     "VerdictSettings",
     "ViewSettings",

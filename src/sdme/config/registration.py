@@ -11,6 +11,7 @@ Stages = Literal["sparse", "dense", "sparse-to-dense"]
 Kind = Literal["translation", "euclidean", "similarity", "affine", "homography"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # each contains the ones before it
 Search = Literal["off", "auto", "on"]
+Tiles = Literal["off", "auto", "on"]
 PAPER_SIDE = 640  # px; what networks of the preset paper are given unless another side is asked for
 MAX_PIXELS = 400_000_000  # of an image that is read, and of a grid that is warped onto
 
@@ -148,7 +149,7 @@ class SearchSettings(Settings):
         description="a winner is clear, and may be called aligned, with so many times the inliers "
         "of the best that disagrees",
     )
-    least_ratio: float = Field(default=1.5, ge=1, description="with less the winner is no answer")
+    least_ratio: float = Field(default=1.75, ge=1, description="with less the winner is no answer")
     inlier_factor: float = Field(
         default=2, ge=1, description="so many times the matches that may agree by chance"
     )
@@ -163,6 +164,25 @@ class SearchSettings(Settings):
                 f"clear_ratio {self.clear_ratio} is less than least_ratio {self.least_ratio}"
             )
         return self
+
+
+class TileSettings(Settings):
+    """Large images: a coarse answer from reduced copies, made better on tiles of the originals."""
+
+    beyond: int = Field(
+        default=100_000_000, ge=1, description="pixels of an image beyond which tiles are used"
+    )
+    coarse_side: int = Field(
+        default=1024, ge=64, description="images are reduced to this longer side for the beginning"
+    )
+    side: int = Field(default=512, ge=64, description="of a tile, px of the network's frames")
+    most: int = Field(
+        default=6, ge=2, description="so many tiles along a side at most, evenly spread"
+    )
+    step: float = Field(
+        default=4, gt=1, description="each level is so many times as fine as the one before"
+    )
+    block: int = Field(default=1024, ge=64, description="px a side of what is warped at once")
 
 
 class RegisterSettings(Settings):
@@ -192,3 +212,4 @@ class RegisterSettings(Settings):
         "aligned, or always",
     )
     hypotheses: SearchSettings = SearchSettings()
+    tiles: TileSettings = TileSettings()
