@@ -11,8 +11,9 @@ import sdme
 from sdme.cli.app import main
 from sdme.config import RegisterSettings, TileSettings
 from sdme.errors import InputError
-from sdme.large import JOURNAL, OWNED, is_large, register_large
+from sdme.large import JOURNAL, OWNED, _judged, is_large, register_large
 from sdme.large_files import Journal, OnDisk, warp_to_file
+from sdme.tiling import Tile, TileAnswer, Tiled
 from sdme.transform import Transform
 
 pytest.importorskip("rasterio")
@@ -124,6 +125,38 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(InputError, match="No space left on device"):
         journal.add({})
+
+
+def coarse(status):
+    whole = Transform(H, SIZE, SIZE)
+    nothing = sdme.Matches(np.empty((0, 2)), np.empty((0, 2)), np.empty(0), np.empty(0, bool))
+    return sdme.Registration(status, sdme.Reason.NONE, "said", whole, nothing, "m", SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "status", "expected"),
+    [
+        ("aaaaaa", "uncertain", "aligned"),
+        ("aaa---", "uncertain", "aligned"),
+        ("uuu---", "aligned", "uncertain"),
+        ("aaa------", "uncertain", "uncertain"),
+        ("aa----", "uncertain", "failed"),
+        ("aa----", "aligned", "uncertain"),
+        ("------", "uncertain", "failed"),
+        ("a", "aligned", "aligned"),
+        ("", "uncertain", "failed"),
+    ],
+)
+def test_the_verdict_is_that_of_the_tiles(tiles, status, expected):
+    words = {"a": "aligned", "u": "uncertain", "-": "failed"}
+    found = [
+        TileAnswer(Tile(0, k, 0, 1.0), words[t], None if t == "-" else H, 0.1, agrees=t != "-")
+        for k, t in enumerate(tiles)
+    ]
+    start = Transform(H, SIZE, SIZE)
+    result = _judged(coarse(sdme.Status(status)), start, Tiled(H, found), SETTINGS)
+    assert result.status == expected
+    assert (result.transform is None) == (expected == "failed")
 
 
 def test_images_that_cannot_be_aligned_fail_without_an_image(files, network, tmp_path):

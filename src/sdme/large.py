@@ -39,7 +39,8 @@ from sdme.transform import Transform
 JOURNAL = "unfinished.jsonl"
 OWNED = ("overlay.png", "checkerboard.png", "report.html", "aligned.tif", "transform.json",
          "result.json")  # fmt: skip
-_ENOUGH, _SOME = 0.5, 0.2  # of the tiles that were tried, for aligned and for uncertain
+_ENOUGH, _SOME = 0.5, 0.3  # of the tiles that were tried, for aligned and for uncertain
+_FEWEST = 3  # of them, for either
 Progress = Callable[[str], None]
 
 
@@ -264,7 +265,8 @@ def _judged(
     coarse: Registration, start: Transform, tiled: Tiled, settings: RegisterSettings
 ) -> LargeRegistration:
     """The verdict: by the share of the tiles that agree on one transform."""
-    share = len(tiled.agreeing) / tiled.tried if tiled.tried else 0.0
+    agreeing = len(tiled.agreeing)
+    share = agreeing / tiled.tried if agreeing >= min(_FEWEST, len(tiled.tiles)) > 0 else 0.0
     sure = sum(tile.status == Status.ALIGNED for tile in tiled.agreeing)
     if share >= _ENOUGH and 2 * sure >= len(tiled.agreeing):
         status, reason, why = Status.ALIGNED, Reason.NONE, tiled.words
