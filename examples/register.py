@@ -1,5 +1,6 @@
 import sdme
 
-result = sdme.register("samples/farmland_blue_swir/fixed.png", "samples/farmland_blue_swir/moving.png")
+sample = "samples/farmland_blue_swir"
+result = sdme.register(f"{sample}/fixed.png", f"{sample}/moving.png")
 print(result.status, result.message)
 result.save("out")
