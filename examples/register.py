@@ -1,6 +1,5 @@
 import sdme
 
-sample = "samples/farmland_blue_swir"
-result = sdme.register(f"{sample}/fixed.png", f"{sample}/moving.png")
+result = sdme.register("samples/coast_rgb_nir/fixed.jpg", "samples/coast_rgb_nir/moving.tif")
 print(result.status, result.message)
 result.save("out")
