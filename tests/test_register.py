@@ -154,6 +154,7 @@ def test_convention_large_images_are_reported_in_their_own_pixels():
     assert result.matches.moving.max() > 640
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", ["sparse", "dense", "sparse-to-dense"])
 @pytest.mark.parametrize("seed", range(3))
 def test_unrelated_images_fail_with_a_reason(stages, seed):
@@ -164,6 +165,7 @@ def test_unrelated_images_fail_with_a_reason(stages, seed):
     assert result.transform is result.sparse is result.dense is None
 
 
+@pytest.mark.slow
 def test_mirrored_image_fails():
     moving = scene(3)
     result = run(np.ascontiguousarray(moving[:, ::-1]), moving)
@@ -181,6 +183,7 @@ def test_without_matches_refinement_from_a_guess_is_uncertain(pair):
     assert result.transform.corner_error(truth) < 0.15
 
 
+@pytest.mark.slow
 def test_few_keypoints_are_named(pair):
     fixed, moving, _ = pair
     scarce = {

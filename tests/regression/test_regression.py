@@ -21,7 +21,7 @@ def test_every_case_is_stored():
 
 
 def is_slow(case):
-    return case[0] != DEFAULT_MODEL
+    return case[0] != DEFAULT_MODEL or case[2] != QUICK_SIDE
 
 
 @pytest.mark.parametrize(
